@@ -1,0 +1,85 @@
+# Copyright: serverkit.core contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Note that this module util is PRIVATE to the collection: it can change or go away in any release.
+
+"""Running programs on the host: argv lists only, a fixed locale, secrets on standard input or not at all."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from ansible_collections.serverkit.core.plugins.module_utils._errors import HostError
+
+
+@dataclass(frozen=True)
+class Completed:
+    """What a finished program left behind."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+    @property
+    def ok(self) -> bool:
+        return self.returncode == 0
+
+
+class Commands(Protocol):
+    """The edge that gateways run programs through; unit tests put a fake here."""
+
+    def find(self, program: str) -> str | None:
+        """Return the path of a program, or None when the host does not have it."""
+
+    def run(
+        self,
+        argv: Sequence[str],
+        *,
+        stdin: str | None = None,
+        cwd: str | None = None,
+        environment: Mapping[str, str] | None = None,
+        pass_fds: Sequence[int] = (),
+    ) -> Completed:
+        """Run a program to its end. `argv[0]` is a name to find or an absolute path.
+
+        :raises HostError: when the program does not exist.
+        """
+
+
+class ModuleCommands:
+    """Commands through AnsibleModule.run_command, so that they appear in Ansible's debug log and obey its umask."""
+
+    def __init__(self, module: Any) -> None:
+        self._module = module
+        self._found: dict[str, str | None] = {}
+
+    def find(self, program: str) -> str | None:
+        if program not in self._found:
+            self._found[program] = self._module.get_bin_path(program)
+        return self._found[program]
+
+    def run(
+        self,
+        argv: Sequence[str],
+        *,
+        stdin: str | None = None,
+        cwd: str | None = None,
+        environment: Mapping[str, str] | None = None,
+        pass_fds: Sequence[int] = (),
+    ) -> Completed:
+        program = self.find(argv[0])
+        if program is None:
+            raise HostError(f"run {argv[0]}", "the program is not installed", "Run site.yml, or install it")
+        returncode, stdout, stderr = self._module.run_command(
+            [program, *argv[1:]],
+            data=stdin,
+            cwd=cwd,
+            environ_update={"LC_ALL": "C.UTF-8", "LANGUAGE": "C", **(environment or {})},
+            expand_user_and_vars=False,
+            pass_fds=tuple(pass_fds) or None,
+            errors="surrogateescape",
+        )
+        return Completed(returncode, stdout, stderr)

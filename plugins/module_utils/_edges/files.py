@@ -1,0 +1,112 @@
+# Copyright: serverkit.core contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Note that this module util is PRIVATE to the collection: it can change or go away in any release.
+
+"""Files: read what is there, replace whole files atomically, never through a half-written one."""
+
+from __future__ import annotations
+
+import os
+import stat
+import tempfile
+from dataclasses import dataclass
+
+from ansible_collections.serverkit.core.plugins.module_utils._errors import HostError
+
+
+@dataclass(frozen=True)
+class FileState:
+    """A regular file's content (bytes read as UTF-8, undecodable ones kept by surrogateescape) and permission bits."""
+
+    content: str
+    mode: int
+
+
+def read(path: str) -> FileState | None:
+    """Return what the file holds, or None when there is none.
+
+    :raises HostError: when it exists and cannot be read, or is not a regular file.
+    """
+    try:
+        with open(path, encoding="utf-8", errors="surrogateescape", newline="") as stream:
+            return FileState(stream.read(), stat.S_IMODE(os.fstat(stream.fileno()).st_mode))
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise HostError(f"read {path}", error.strerror or str(error)) from error
+
+
+def make_directory(path: str, mode: int = 0o755) -> None:
+    """Make a directory and its parents; an existing one keeps its content and gets the permission bits.
+
+    :raises HostError: when it cannot be made.
+    """
+    try:
+        os.makedirs(path, mode=0o755, exist_ok=True)
+        if stat.S_IMODE(os.stat(path).st_mode) != mode:
+            os.chmod(path, mode)
+    except OSError as error:
+        raise HostError(f"make the directory {path}", error.strerror or str(error)) from error
+
+
+def write(path: str, content: str, mode: int) -> None:
+    """Replace a file in one step: readers see the old content or the new, after a crash too.
+
+    The temporary file is made in the same directory (rename(2) works within one file system only), with its final
+    permission bits before any content is in it.
+
+    :raises HostError: when the disk is full, read-only or refuses; the old file is then still there, unchanged.
+    """
+    directory = os.path.dirname(path)
+    temporary = ""
+    try:
+        descriptor, temporary = tempfile.mkstemp(prefix=f".{os.path.basename(path)[:100]}.", dir=directory)
+        with os.fdopen(descriptor, "w", encoding="utf-8", errors="surrogateescape", newline="") as stream:
+            os.fchmod(stream.fileno(), mode)
+            stream.write(content)
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.replace(temporary, path)
+        _sync_directory(directory)
+    except OSError as error:
+        if temporary and os.path.exists(temporary):
+            os.unlink(temporary)
+        raise HostError(f"write {path}", error.strerror or str(error)) from error
+
+
+def remove(path: str) -> None:
+    """Remove a file or a symbolic link; one that is not there is fine.
+
+    :raises HostError: when it cannot be removed.
+    """
+    try:
+        os.unlink(path)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise HostError(f"remove {path}", error.strerror or str(error)) from error
+
+
+def link(target: str, path: str) -> None:
+    """Make a symbolic link, replacing what is at its path in one step.
+
+    :raises HostError: when it cannot be made.
+    """
+    temporary = f"{path}.serverkit-new"
+    try:
+        if os.path.lexists(temporary):
+            os.unlink(temporary)
+        os.symlink(target, temporary)
+        os.replace(temporary, path)
+    except OSError as error:
+        raise HostError(f"link {path} to {target}", error.strerror or str(error)) from error
+
+
+def _sync_directory(directory: str) -> None:
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

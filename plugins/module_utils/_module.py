@@ -1,0 +1,145 @@
+# Copyright: serverkit.core contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Note that this module util is PRIVATE to the collection: it can change or go away in any release.
+
+"""Between AnsibleModule and the rest: argument specs, the host's edges, results and the one `fail_json`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NoReturn, TypeVar
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.serverkit.core.plugins.module_utils._edges.commands import ModuleCommands
+from ansible_collections.serverkit.core.plugins.module_utils._errors import InputError, ServerkitError
+from ansible_collections.serverkit.core.plugins.module_utils._gateways import settings
+from ansible_collections.serverkit.core.plugins.module_utils._plan.redaction import encoded_forms
+from ansible_collections.serverkit.core.plugins.module_utils._runner.core import Named, Resource, converge
+from ansible_collections.serverkit.core.plugins.module_utils._runner.host import Host
+from ansible_collections.serverkit.core.plugins.module_utils._values.outcome import Failure, Outcome, Plan
+
+W = TypeVar("W", bound=Named)
+P = TypeVar("P", bound=Plan)
+Options = dict[str, Any]
+
+# Documented in the fragment serverkit.core._registry.
+REGISTRY_OPTIONS: Options = {
+    "registry_dsn": {"type": "str", "no_log": True},
+    "registry_host": {"type": "str"},
+}
+
+
+def one_or_list(item: Options, list_option: str, key: str, more: Options | None = None) -> Options:
+    """Return an argument spec that takes one item's options at top level, or a list of such items.
+
+    :param item: the options of one item.
+    :param list_option: the name of the option that takes the list.
+    :param key: the option that names an item: required in the list, and at top level unless a list is given.
+    :param more: options of the task as a whole.
+    """
+    listed = {name: dict(option) for name, option in item.items()}
+    listed[key]["required"] = True
+    return {
+        **item,
+        list_option: {"type": "list", "elements": "dict", "options": listed},
+        **REGISTRY_OPTIONS,
+        **(more or {}),
+    }
+
+
+def run_module(
+    argument_spec: Options,
+    *,
+    list_option: str,
+    key: str,
+    parse: Callable[[Mapping[str, Any]], W],
+    make_resource: Callable[[Host, Mapping[str, Any]], Resource[W, P]],
+) -> NoReturn:
+    """Run a state module from its arguments to its result.
+
+    :param parse: makes a valid item of one item's options, or raises InputError.
+    :param make_resource: makes the resource from the host and the task's options.
+    """
+    module = AnsibleModule(
+        argument_spec=argument_spec,
+        supports_check_mode=True,
+        required_one_of=[(key, list_option)],
+        mutually_exclusive=[(key, list_option)],
+    )
+    try:
+        host = _host(module)
+        items = _items(module.params, list_option, argument_spec)
+        wanted = [_parse(parse, options, key) for options in items]
+        outcomes = converge(make_resource(host, module.params), wanted, check=module.check_mode)
+    except ServerkitError as error:
+        module.fail_json(msg=str(error), results=[])
+    _exit(module, list_option, outcomes)
+
+
+def _host(module: AnsibleModule) -> Host:
+    def hide(secret: str) -> None:
+        module.no_log_values.update(encoded_forms(secret))
+
+    for secret in list(module.no_log_values):
+        hide(str(secret))
+    stored = settings.load()
+    chosen = settings.Settings(
+        registry_dsn=module.params.get("registry_dsn") or stored.registry_dsn,
+        registry_host=module.params.get("registry_host") or stored.registry_host,
+    )
+    hide(chosen.registry_dsn)
+    return Host(ModuleCommands(module), chosen, module.check_mode, hide)
+
+
+def _items(params: Mapping[str, Any], list_option: str, spec: Options) -> list[Mapping[str, Any]]:
+    if params[list_option] is not None:
+        return list(params[list_option])
+    names = spec[list_option]["options"]
+    return [{name: params[name] for name in names}]
+
+
+def _parse(parse: Callable[[Mapping[str, Any]], W], options: Mapping[str, Any], key: str) -> W | Failure:
+    try:
+        return parse(options)
+    except InputError as error:
+        return Failure(str(options.get(key)), error)
+
+
+def _exit(module: AnsibleModule, list_option: str, outcomes: Sequence[Outcome]) -> NoReturn:
+    result: dict[str, Any] = {
+        "changed": any(outcome.changed for outcome in outcomes),
+        "results": [_item_result(outcome) for outcome in outcomes],
+    }
+    if module._diff:
+        result["diff"] = [diff.as_result() for outcome in outcomes for diff in outcome.diffs]
+    failures = [outcome for outcome in outcomes if isinstance(outcome, Failure)]
+    for outcome in outcomes:
+        if not isinstance(outcome, Failure):
+            for warning in outcome.warnings:
+                module.warn(f"{outcome.name}: {warning}")
+    if failures:
+        module.fail_json(msg=_summary(failures, len(outcomes), list_option), **result)
+    module.exit_json(**result)
+
+
+def _item_result(outcome: Outcome) -> dict[str, Any]:
+    if isinstance(outcome, Failure):
+        return {
+            "name": outcome.name,
+            "changed": outcome.changed,
+            "failed": True,
+            "msg": str(outcome.error),
+            "rolled_back": list(outcome.rolled_back),
+            "not_rolled_back": list(outcome.not_rolled_back),
+        }
+    return {**outcome.facts, "name": outcome.name, "changed": outcome.changed}
+
+
+def _summary(failures: Sequence[Failure], total: int, list_option: str) -> str:
+    if total == 1:
+        return str(failures[0].error)
+    listed = " ".join(f"[{failure.name}] {failure.error}" for failure in failures)
+    return f"{len(failures)} of {total} {list_option} failed, the others are done. {listed}"
