@@ -1,0 +1,320 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The gates that a change has to pass. `python3 tools/gates.py lint types` runs those two; `test` is all of them."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import pathlib
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import time
+import xml.etree.ElementTree as ET
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import console
+import dev
+
+ROOT = dev.ROOT
+DEV = dev.DEV
+PROGRAMS = ("tools", "testbed", "demo", "tests/benchmark")
+CORES = {"main": "ansible-core 2.19", "newest": "newest ansible-core"}
+
+
+@dataclass(frozen=True)
+class Result:
+    """A line of the summary."""
+
+    gate: str
+    seconds: float
+    passed: int = 0
+    failed: int = 0
+    skipped: int = 0
+    note: str = ""
+
+
+def tool(venv: pathlib.Path, gate: str, argv: Sequence[str | pathlib.Path], **variables: str) -> Result:
+    """A gate that is one program: its exit code decides."""
+    env = dev.environment(venv) | variables
+    run = console.run([venv / "bin" / argv[0], *argv[1:]], cwd=ROOT, env=env, label=gate)
+    return Result(gate, run.seconds, passed=int(run.code == 0), failed=int(run.code != 0))
+
+
+# --- lint ------------------------------------------------------------------------------------------------------------
+
+
+def lint() -> Iterator[Result]:
+    venv = dev.ensure_venv("main")
+    yield tool(venv, "ruff check", ["ruff", "check", "."])
+    yield tool(venv, "ruff format", ["ruff", "format", "--check", "."])
+    yield tool(venv, "ansible-lint", ["ansible-lint", "--offline", "--nocolor"])
+    # They write a log into the home directory.
+    home = DEV / "home"
+    home.mkdir(exist_ok=True)
+    docs = ["antsibull-docs", "lint-collection-docs", "--plugin-docs", "--validate-collection-refs=self", "."]
+    yield tool(venv, "antsibull-docs", docs, HOME=str(home))
+    yield tool(venv, "antsibull-changelog", ["antsibull-changelog", "lint"], HOME=str(home))
+
+
+# --- types -----------------------------------------------------------------------------------------------------------
+
+
+def types() -> Iterator[Result]:
+    venv = dev.ensure_venv("main")
+    yield tool(venv, "mypy plugins", ["mypy", "-p", "ansible_collections.serverkit.core.plugins"])
+    for folder in PROGRAMS:
+        if any((ROOT / folder).glob("*.py")):
+            # Files import each other by bare names, as Python does for a script's own folder, and the test bed's.
+            path = os.pathsep.join(str(ROOT / name) for name in dict.fromkeys((folder, "testbed")))
+            yield tool(venv, f"mypy {folder}", ["mypy", folder], MYPYPATH=path)
+
+
+# --- units -----------------------------------------------------------------------------------------------------------
+
+
+def units(arguments: Sequence[str] = ()) -> Iterator[Result]:
+    for name in CORES:
+        yield _units(name, arguments)
+
+
+def _units(name: str, arguments: Sequence[str]) -> Result:
+    gate = f"units, {CORES[name]}"
+    try:
+        venv = dev.ensure_venv(name)
+    except dev.Unavailable as problem:
+        if name == "main":
+            raise
+        return _skip(gate, str(problem))
+    env = dev.environment(venv)
+    if name != "main":
+        # Properties are those of pure code: thousands of examples on a second Ansible would find nothing new.
+        env.pop("HYPOTHESIS_PROFILE", None)
+    return _pytest(gate, venv, f"units-{name}", ["-n", "auto", *arguments], env)
+
+
+def integration(arguments: Sequence[str] = ()) -> Iterator[Result]:
+    """Against real engines, servers and processes; one after another, since they share the machine's ports."""
+    venv = dev.ensure_venv("main")
+    yield _pytest(
+        "integration", venv, "integration", ["-v", *(arguments or ["tests/integration"])], dev.environment(venv)
+    )
+
+
+def _pytest(gate: str, venv: pathlib.Path, name: str, arguments: Sequence[str], env: Mapping[str, str]) -> Result:
+    report = DEV / "reports" / f"{name}.xml"
+    report.parent.mkdir(parents=True, exist_ok=True)
+    report.unlink(missing_ok=True)
+    argv = ["-m", "pytest", "-q", f"--junitxml={report}", *arguments]
+    run = console.run([venv / "bin" / "python", *argv], cwd=ROOT, env=env, label=gate)
+    passed = failed = skipped = 0
+    if report.exists():
+        for suite in ET.parse(report).getroot().iter("testsuite"):
+            total, bad, left_out = (
+                int(suite.get("tests", 0)),
+                int(suite.get("failures", 0)) + int(suite.get("errors", 0)),
+                int(suite.get("skipped", 0)),
+            )
+            passed, failed, skipped = passed + total - bad - left_out, failed + bad, skipped + left_out
+    note = ""
+    # A run that collected nothing (5), or that died, is no success whatever the report says.
+    if run.code != 0 and not failed:
+        failed, note = 1, f"pytest ended with {run.code}" + (": no tests were found" if run.code == 5 else "")
+    return Result(gate, run.seconds, max(passed, 0), failed, skipped, note)
+
+
+# --- sanity ----------------------------------------------------------------------------------------------------------
+
+
+def sanity(arguments: Sequence[str] = ()) -> Iterator[Result]:
+    for name in CORES:
+        yield _sanity(name, arguments)
+
+
+def _git_files() -> list[str]:
+    """What git knows or would add: the checkout without everything that is ignored."""
+    listing = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT,
+        capture_output=True,
+        check=True,
+        text=True,
+    )
+    # A file deleted but not yet committed is still in the index.
+    return sorted(name for name in set(listing.stdout.split("\0")) if name and os.path.lexists(ROOT / name))
+
+
+def _copy_for_sanity() -> pathlib.Path:
+    """ansible-test resolves symlinks and insists on .../ansible_collections/NAMESPACE/NAME, so it gets a real copy."""
+    copy = DEV / "sanity" / "ansible_collections" / "serverkit" / "core"
+    copy.mkdir(parents=True, exist_ok=True)
+    # A repository of its own: ansible-test would find the checkout's, in which .dev/ is ignored, and see no files.
+    subprocess.run(["git", "init", "--quiet", copy], check=True)
+    wanted = set(_git_files())
+    for name in wanted:
+        source, target = ROOT / name, copy / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if os.path.lexists(target):
+            target.unlink()
+        shutil.copy2(source, target, follow_symlinks=False)
+    for folder, _folders, names in os.walk(copy, topdown=False):
+        here = pathlib.Path(folder)
+        if {copy / ".git", copy / "tests" / "output"} & {here, *here.parents}:
+            continue
+        for name in names:
+            if (here / name).relative_to(copy).as_posix() not in wanted:
+                (here / name).unlink()
+        if not any(here.iterdir()):
+            here.rmdir()
+    return copy
+
+
+def _home_for_sanity(venv: pathlib.Path) -> pathlib.Path:
+    """A home of its own: ansible-test keeps virtual environments and downloads in ~/.ansible/test."""
+    home = DEV / "home"
+    home.mkdir(parents=True, exist_ok=True)
+    # pip still has to find the user's package index. ansible-test drops PIP_* variables, the files it cannot drop.
+    for name in (".config/pip", ".pip"):
+        theirs, ours = pathlib.Path.home() / name, home / name
+        if theirs.exists() and not os.path.lexists(ours):
+            ours.parent.mkdir(parents=True, exist_ok=True)
+            ours.symlink_to(theirs)
+    # ansible-test downloads get-pip.py from a server of its own, which a machine with a package mirror alone cannot
+    # reach. Python brings a pip that does as well, and the download is skipped when the file is there.
+    setup = next(venv.glob("lib/python3*/site-packages/ansible_test/_internal/python_requirements.py"))
+    versions = set(re.findall(r"\bpip='([0-9.]+)'", setup.read_text()))
+    if not versions:
+        console.say("... sanity: found no pip version in ansible-test; it will download get-pip.py")
+    cache = home / ".ansible" / "test" / "cache"
+    cache.mkdir(parents=True, exist_ok=True)
+    for version in versions:
+        (cache / f"get_pip_{version.replace('.', '_')}.py").write_text(
+            "import ensurepip\nensurepip.bootstrap(upgrade=True, default_pip=True)\n"
+        )
+    return home
+
+
+def _sanity(name: str, arguments: Sequence[str]) -> Result:
+    gate = f"sanity, {CORES[name]}"
+    try:
+        venv = dev.ensure_venv(name)
+    except dev.Unavailable as problem:
+        if name == "main":
+            raise
+        return _skip(gate, str(problem))
+    python = dev.probe(str(venv / "bin" / "python"))
+    if python is None:
+        raise dev.Unavailable(f"{venv} has no working Python")
+    with dev.locked("sanity"):
+        copy = _copy_for_sanity()
+        env = dev.environment(venv) | {"HOME": str(_home_for_sanity(venv))}
+        # The copy lies in a real tree, which ansible-test sets up itself.
+        del env["ANSIBLE_COLLECTIONS_PATH"]
+        version = ".".join(map(str, python.version))
+        argv = ["sanity", "--local", "--python", version, "--color", "no", *arguments]
+        run = console.run([venv / "bin" / "ansible-test", *argv], cwd=copy, env=env, label=gate)
+    ran = len(re.findall(r"^Running sanity test ", run.output, re.MULTILINE))
+    absent = re.findall(r'^WARNING: Required program "(.*)" not found', run.output, re.MULTILINE)
+    listed = re.search(r"The (\d+) sanity test\(s\) listed below", run.output)
+    failed = int(listed.group(1)) if listed else int(run.code != 0)
+    note = f"not installed: {', '.join(absent)}" if absent else ""
+    if not ran and not failed:
+        # It ends with 0 when it finds no files at all.
+        failed, note = 1, "no sanity test ran"
+    return Result(gate, run.seconds, max(ran - failed - len(absent), 0), failed, len(absent), note)
+
+
+# --- molecule --------------------------------------------------------------------------------------------------------
+
+
+def molecule(only: Sequence[str] = ()) -> Iterator[Result]:
+    venv = dev.ensure_venv("main")
+    dev.ensure_tree()
+    scenarios = sorted(path.parent.name for path in (ROOT / "molecule").glob("*/molecule.yml"))
+    if only:
+        scenarios = [name for name in scenarios if name in only]
+    if not scenarios:
+        yield Result("molecule", 0, failed=1, note="no scenario found in molecule/")
+        return
+    testbed = ROOT / "testbed" / "testbed.py"
+    if testbed.exists():
+        # Scenarios share the engine and the images of the test hosts; prepared once here, a failure has one place.
+        for command in ("engine", "images"):
+            result = tool(venv, f"testbed {command}", ["python", testbed, command])
+            yield result
+            if result.failed:
+                yield Result("molecule", 0, failed=len(scenarios), note="not run: no test hosts")
+                return
+    for name in scenarios:
+        yield tool(venv, f"molecule, {name}", ["molecule", "test", "--scenario-name", name])
+
+
+# --- all -------------------------------------------------------------------------------------------------------------
+
+
+def _skip(gate: str, why: str) -> Result:
+    console.say(f"... {gate}: SKIPPED, {why}")
+    return Result(gate, 0, skipped=1, note=f"skipped: {why}")
+
+
+def summary(results: Sequence[Result], seconds: float) -> str:
+    head = ("gate", "passed", "failed", "skipped", "time", "")
+    rows = [
+        (r.gate, str(r.passed), str(r.failed), str(r.skipped), console.duration(r.seconds), r.note or _verdict(r))
+        for r in results
+    ]
+    widths = [max(len(row[column]) for row in (head, *rows)) for column in range(len(head))]
+    lines = [
+        "  ".join(
+            cell.ljust(width) if column in (0, 5) else cell.rjust(width)
+            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in (head, *rows)
+    ]
+    lines.insert(1, "-" * max(map(len, lines)))
+    passed, failed = sum(r.passed for r in results), sum(r.failed for r in results)
+    return "\n".join([*lines, "", f"total time {console.duration(seconds)}", f"{passed} passed, {failed} failed"])
+
+
+def _verdict(result: Result) -> str:
+    return "FAILED" if result.failed else "ok"
+
+
+GATES: dict[str, Callable[[Sequence[str]], Iterator[Result]]] = {
+    "lint": lambda _arguments: lint(),
+    "types": lambda _arguments: types(),
+    "sanity": sanity,
+    "units": units,
+    "integration": integration,
+    "molecule": molecule,
+}
+TEST = ("lint", "types", "sanity", "units", "integration", "molecule")
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("gates", nargs="+", choices=[*GATES, "test"], metavar="gate", help=", ".join([*GATES, "test"]))
+    parser.add_argument(
+        "--args", default="", help="further arguments for pytest or ansible-test; for molecule, names of scenarios"
+    )
+    arguments = parser.parse_args()
+    gates = [gate for name in arguments.gates for gate in (TEST if name == "test" else (name,))]
+    results: list[Result] = []
+    started = time.monotonic()
+    try:
+        dev.ensure_tree()
+        for name in gates:
+            results.extend(GATES[name](shlex.split(arguments.args)))
+    except dev.Unavailable as problem:
+        results.append(Result("environment", time.monotonic() - started, failed=1, note=str(problem)))
+    except KeyboardInterrupt:
+        results.append(Result("interrupted", time.monotonic() - started, failed=1))
+    console.say("\n" + summary(results, time.monotonic() - started))
+    return int(any(result.failed for result in results))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
