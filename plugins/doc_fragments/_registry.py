@@ -14,14 +14,15 @@ options:
     description:
       - A PostgreSQL connection string, such as V(postgresql://serverkit:secret@db.internal/serverkit), that puts the
         registry of a whole fleet into one database. Needs C(psycopg2) on the target.
-      - Without it, C(registry_dsn) in C(/etc/serverkit/config.yaml) is used where that file has it, else the SQLite file
-        C(/var/serverkit/serverkit.db).
+      - Without it, C(registry_dsn) in C(/etc/serverkit/config.yaml) is used where that file has it, else the SQLite
+        file C(/var/serverkit/serverkit.db).
     type: str
     version_added: 1.0.0
   registry_host:
     description:
       - What this host is called in a registry that several hosts share.
-      - Without it, C(registry_host) in C(/etc/serverkit/config.yaml) is used where that file has it, else the host name.
+      - Without it, C(registry_host) in C(/etc/serverkit/config.yaml) is used where that file has it, else the host
+        name.
     type: str
     version_added: 1.0.0
 """

@@ -28,7 +28,9 @@ class ServerkitError(Exception):
 
     def __str__(self) -> str:
         sentences = [f"Could not {self.attempted}: {self.reason}", self.remedy]
-        return " ".join(f"{sentence.rstrip('.')}." for sentence in sentences if sentence)
+        return " ".join(
+            sentence if sentence.endswith("?") else f"{sentence.rstrip('.')}." for sentence in sentences if sentence
+        )
 
 
 class InputError(ServerkitError):

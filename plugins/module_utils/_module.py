@@ -12,7 +12,6 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NoReturn, TypeVar
 
 from ansible.module_utils.basic import AnsibleModule
-
 from ansible_collections.serverkit.core.plugins.module_utils._edges.commands import ModuleCommands
 from ansible_collections.serverkit.core.plugins.module_utils._errors import InputError, ServerkitError
 from ansible_collections.serverkit.core.plugins.module_utils._gateways import settings
@@ -57,11 +56,13 @@ def run_module(
     key: str,
     parse: Callable[[Mapping[str, Any]], W],
     make_resource: Callable[[Host, Mapping[str, Any]], Resource[W, P]],
+    label: Callable[[Mapping[str, Any]], str] | None = None,
 ) -> NoReturn:
     """Run a state module from its arguments to its result.
 
     :param parse: makes a valid item of one item's options, or raises InputError.
     :param make_resource: makes the resource from the host and the task's options.
+    :param label: what to call an item that cannot be parsed, where its key option alone does not tell it apart.
     """
     module = AnsibleModule(
         argument_spec=argument_spec,
@@ -69,10 +70,12 @@ def run_module(
         required_one_of=[(key, list_option)],
         mutually_exclusive=[(key, list_option)],
     )
+    outcomes: list[Outcome] = []
     try:
         host = _host(module)
         items = _items(module.params, list_option, argument_spec)
-        wanted = [_parse(parse, options, key) for options in items]
+        name = label or (lambda options: str(options.get(key)))
+        wanted = [_parse(parse, options, name) for options in items]
         outcomes = converge(make_resource(host, module.params), wanted, check=module.check_mode)
     except ServerkitError as error:
         module.fail_json(msg=str(error), results=[])
@@ -101,11 +104,13 @@ def _items(params: Mapping[str, Any], list_option: str, spec: Options) -> list[M
     return [{name: params[name] for name in names}]
 
 
-def _parse(parse: Callable[[Mapping[str, Any]], W], options: Mapping[str, Any], key: str) -> W | Failure:
+def _parse(
+    parse: Callable[[Mapping[str, Any]], W], options: Mapping[str, Any], label: Callable[[Mapping[str, Any]], str]
+) -> W | Failure:
     try:
         return parse(options)
     except InputError as error:
-        return Failure(str(options.get(key)), error)
+        return Failure(label(options), error)
 
 
 def _exit(module: AnsibleModule, list_option: str, outcomes: Sequence[Outcome]) -> NoReturn:
@@ -123,6 +128,7 @@ def _exit(module: AnsibleModule, list_option: str, outcomes: Sequence[Outcome]) 
     if failures:
         module.fail_json(msg=_summary(failures, len(outcomes), list_option), **result)
     module.exit_json(**result)
+    raise AssertionError("exit_json returned")
 
 
 def _item_result(outcome: Outcome) -> dict[str, Any]:

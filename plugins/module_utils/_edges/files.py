@@ -76,6 +76,27 @@ def write(path: str, content: str, mode: int) -> None:
         raise HostError(f"write {path}", error.strerror or str(error)) from error
 
 
+def create_empty(path: str, mode: int) -> bool:
+    """Make an empty file that belongs to its directory's group, unless something is there; tell whether it was made.
+
+    :raises HostError: when it cannot be made.
+    """
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    except FileExistsError:
+        return False
+    except OSError as error:
+        raise HostError(f"make {path}", error.strerror or str(error)) from error
+    try:
+        os.fchown(descriptor, -1, os.stat(os.path.dirname(path)).st_gid)
+        os.fchmod(descriptor, mode)
+    except OSError as error:
+        raise HostError(f"give {path} its owner and mode", error.strerror or str(error)) from error
+    finally:
+        os.close(descriptor)
+    return True
+
+
 def remove(path: str) -> None:
     """Remove a file or a symbolic link; one that is not there is fine.
 
@@ -89,12 +110,60 @@ def remove(path: str) -> None:
         raise HostError(f"remove {path}", error.strerror or str(error)) from error
 
 
+def read_link(path: str) -> str | None:
+    """Return where a symbolic link points, or None when there is no symbolic link at this path.
+
+    :raises HostError: when it cannot be read.
+    """
+    try:
+        return os.readlink(path) if os.path.islink(path) else None
+    except OSError as error:
+        raise HostError(f"read the link {path}", error.strerror or str(error)) from error
+
+
+def set_aside(path: str) -> str | None:
+    """Give what is at a path (a symbolic link included) a second name beside it, from which `put_back` restores it.
+
+    A hard link, so that restoring is a rename and needs no space: a full disk is why one has to.
+
+    :returns: the second name, or None when there is nothing at the path.
+    :raises HostError: when it cannot be made.
+    """
+    aside = os.path.join(os.path.dirname(path), f".{os.path.basename(path)}.serverkit-aside")
+    remove(aside)
+    try:
+        os.link(path, aside, follow_symlinks=False)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise HostError(f"set aside {path}", error.strerror or str(error)) from error
+    return aside
+
+
+def put_back(path: str, aside: str | None) -> None:
+    """Restore what `set_aside` kept, in one step; nothing kept is nothing restored.
+
+    :raises HostError: when it cannot be restored.
+    """
+    if aside is None:
+        remove(path)
+        return
+    try:
+        os.replace(aside, path)
+        # rename(2) does nothing when both names are the same file, which was then never replaced.
+        if os.path.lexists(aside):
+            os.unlink(aside)
+    except OSError as error:
+        raise HostError(f"restore {path}", error.strerror or str(error)) from error
+
+
 def link(target: str, path: str) -> None:
     """Make a symbolic link, replacing what is at its path in one step.
 
     :raises HostError: when it cannot be made.
     """
-    temporary = f"{path}.serverkit-new"
+    # Hidden: a run killed here must not leave a second name that a program's `include directory/*` finds.
+    temporary = os.path.join(os.path.dirname(path), f".{os.path.basename(path)}.serverkit-new")
     try:
         if os.path.lexists(temporary):
             os.unlink(temporary)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import json
 import shlex
 from collections.abc import Iterable
 from urllib.parse import quote, quote_plus
@@ -34,6 +35,8 @@ def encoded_forms(secret: str) -> frozenset[str]:
         shlex.quote(secret),
         secret.replace("$", "$$"),
         repr(secret)[1:-1],
+        json.dumps(secret)[1:-1],
+        json.dumps(secret, ensure_ascii=False)[1:-1],
     }
     return frozenset(form for form in forms if form)
 

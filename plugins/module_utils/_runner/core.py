@@ -25,18 +25,19 @@ class Named(Protocol):
 
 
 W = TypeVar("W", bound=Named)
+W_contra = TypeVar("W_contra", bound=Named, contravariant=True)
 P = TypeVar("P", bound=Plan)
 
 
-class Resource(Protocol[W, P]):
+class Resource(Protocol[W_contra, P]):
     """What a module converges: ports, apps, domains."""
 
     kind: str  # in the singular, for messages: "app"
 
-    def locks(self, wanted: Sequence[W]) -> Sequence[str]:
+    def locks(self, wanted: Sequence[W_contra]) -> Sequence[str]:
         """Names of the locks that protect these items; held from before the first read to after the last write."""
 
-    def plan(self, wanted: Sequence[W]) -> Sequence[P | Failure]:
+    def plan(self, wanted: Sequence[W_contra]) -> Sequence[P | Failure]:
         """Read what is there and decide, for each item in order. Writes nothing, in a real run either."""
 
     def apply(self, plans: Sequence[P], lock_descriptors: Mapping[str, int]) -> Sequence[Outcome]:
@@ -62,9 +63,7 @@ def converge(resource: Resource[W, P], items: Sequence[W | Failure], *, check: b
             elif plan.changed and not check:  # the check-mode gate: nothing above writes, everything below may
                 pending.append((slot, plan))
             else:
-                outcomes[slot] = Success(
-                    plan.name, plan.changed, tuple(plan.diffs), plan.facts, tuple(plan.warnings)
-                )
+                outcomes[slot] = Success(plan.name, plan.changed, tuple(plan.diffs), plan.facts, tuple(plan.warnings))
         if pending:
             applied = resource.apply([plan for _slot, plan in pending], descriptors)
             for (slot, _plan), outcome in zip(pending, applied, strict=True):

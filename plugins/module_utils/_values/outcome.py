@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 
 from ansible_collections.serverkit.core.plugins.module_utils._errors import ServerkitError
 
@@ -33,7 +33,10 @@ class Diff:
 
 
 class Plan(Protocol):
-    """What a resource intends to do for one item. `changed` is `desired != actual`, and `diffs` show that difference."""
+    """What a resource intends to do for one item.
+
+    `changed` is `desired != actual`, and `diffs` show that difference.
+    """
 
     @property
     def name(self) -> str: ...
@@ -76,4 +79,5 @@ class Success:
     warnings: tuple[str, ...] = ()
 
 
-Outcome = Success | Failure
+# Quoted: ansible-test lints module_utils as Python 3.8, which has no `|` between types at run time.
+Outcome: TypeAlias = "Success | Failure"
