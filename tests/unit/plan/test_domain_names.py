@@ -1,0 +1,185 @@
+# Copyright: serverkit.core contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Who gets which name."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from ansible_collections.serverkit.core.plugins.module_utils._errors import HostError, InputError
+from ansible_collections.serverkit.core.plugins.module_utils._plan.domain import (
+    Elsewhere,
+    Names,
+    Resolution,
+    described,
+    resolve,
+    site,
+)
+from ansible_collections.serverkit.core.plugins.module_utils._values.domain import Wanted
+from ansible_collections.serverkit.core.plugins.module_utils._values.records import DomainRecord, PrivateUrl
+from hypothesis import given
+from hypothesis import strategies as st
+
+SLUGS = {"one": "random-one", "two": "random-two"}
+
+
+def wanted(app: str, name: str, *aliases: str, present: bool = True, **more: Any) -> Wanted:
+    return Wanted("domain", app, present, name, aliases, **more)
+
+
+def private(app: str, slug: str | None = None, present: bool = True) -> Wanted:
+    return Wanted("private_url", app, present, slug=slug)
+
+
+def rows(app: str, name: str, *aliases: str) -> tuple[DomainRecord, ...]:
+    return tuple(DomainRecord(found, app, name) for found in (name, *aliases))
+
+
+def after(items: list[Wanted], owned: dict[str, Names], exclusive: set[str] | None = None, **more: Any) -> Resolution:
+    options = {"elsewhere": Elsewhere(), "failures": {}, **more}
+    return resolve(
+        items, owned, options["elsewhere"], exclusive=exclusive or set(), slugs=SLUGS, failures=options["failures"]
+    )
+
+
+def names_of(result: Resolution, app: str) -> list[str]:
+    return [row.name for row in result.names.get(app, Names()).domains]
+
+
+def test_a_new_domain_is_added_to_the_others() -> None:
+    result = after([wanted("one", "b.com", "www.b.com")], {"one": Names(rows("one", "a.com"))})
+    assert names_of(result, "one") == ["a.com", "b.com", "www.b.com"]
+
+
+def test_aliases_are_replaced_whole() -> None:
+    result = after([wanted("one", "a.com", "new.com")], {"one": Names(rows("one", "a.com", "old.com"))})
+    assert names_of(result, "one") == ["a.com", "new.com"]
+
+
+def test_an_alias_becomes_a_domain_of_its_own_when_it_is_given_up() -> None:
+    owned = {"one": Names(rows("one", "a.com", "www.a.com"))}
+    assert after([wanted("one", "www.a.com")], owned).failures
+    both = after([wanted("one", "www.a.com"), wanted("one", "a.com")], owned)
+    assert not both.failures
+    assert {row.primary for row in both.names["one"].domains} == {"a.com", "www.a.com"}
+
+
+def test_absent() -> None:
+    owned = {"one": Names((*rows("one", "a.com", "www.a.com"), *rows("one", "b.com")))}
+    assert names_of(after([wanted("one", "a.com", present=False)], owned), "one") == ["b.com"]
+    assert names_of(after([wanted("one", "www.a.com", present=False)], owned), "one") == ["a.com", "b.com"]
+    assert names_of(after([wanted("two", "a.com", present=False)], owned), "one") == ["a.com", "www.a.com", "b.com"]
+    assert not after([Wanted("all", "one", present=False)], owned).names["one"]
+
+
+def test_exclusive() -> None:
+    owned = {"one": Names(rows("one", "a.com"), PrivateUrl("s", "one")), "two": Names(rows("two", "t.com"))}
+    result = after([wanted("one", "b.com")], owned, {"one"})
+    assert names_of(result, "one") == ["b.com"]
+    assert result.names["one"].private is None
+    assert names_of(result, "two") == ["t.com"]
+
+
+def test_exclusive_spares_an_app_with_a_failed_item() -> None:
+    owned = {"one": Names(rows("one", "a.com")), "two": Names(rows("two", "t.com"))}
+    result = after([wanted("one", "b.com"), wanted("one", "t.com")], owned, {"one"})
+    assert list(result.failures) == [1]
+    assert names_of(result, "one") == ["a.com", "b.com"]
+
+
+def test_the_owner_is_named() -> None:
+    owned = {"two": Names(rows("two", "t.com", "www.t.com"))}
+    for name, owner in (("t.com", "the app two"), ("www.t.com", "the app two, as an alias of t.com")):
+        result = after([wanted("one", name)], owned)
+        assert owner in str(result.failures[0])
+        assert not result.names.get("one")
+    elsewhere = Elsewhere({"e.com": "the app x on web2"}, {"slug": "the app y on web3"})
+    result = after([wanted("one", "e.com"), private("one", "slug")], {}, elsewhere=elsewhere)
+    assert "the app x on web2" in str(result.failures[0])
+    assert "the app y on web3" in str(result.failures[1])
+
+
+def test_a_failed_item_keeps_what_it_has() -> None:
+    owned = {"one": Names(rows("one", "a.com", "www.a.com")), "two": Names(rows("two", "t.com"))}
+    result = after([wanted("one", "a.com", "t.com")], owned)
+    assert names_of(result, "one") == ["a.com", "www.a.com"]
+    known = after([wanted("one", "a.com")], owned, failures={0: InputError("x", "y")})
+    assert known.names["one"] == owned["one"]
+
+
+def test_names_and_slugs_are_exchanged_in_one_task() -> None:
+    owned = {
+        "one": Names(rows("one", "a.com"), PrivateUrl("aaa", "one")),
+        "two": Names(rows("two", "b.com"), PrivateUrl("bbb", "two")),
+    }
+    items = [wanted("one", "b.com"), wanted("two", "a.com"), private("one", "bbb"), private("two", "aaa")]
+    result = after(items, owned, {"one", "two"})
+    assert not result.failures
+    assert names_of(result, "one") == ["b.com"]
+    assert result.names["two"].private == PrivateUrl("aaa", "two")
+
+
+def test_private_urls() -> None:
+    assert after([private("one")], {}).names["one"].private == PrivateUrl("random-one", "one")
+    owned = {"one": Names((), PrivateUrl("kept", "one"))}
+    assert after([private("one")], owned, {"one"}).names["one"].private == PrivateUrl("kept", "one")
+    assert after([private("one", "new")], owned).names["one"].private == PrivateUrl("new", "one")
+    assert after([private("one", present=False)], owned).names["one"].private is None
+    assert after([private("one", "kept", present=False)], owned).names["one"].private is None
+    assert after([private("one", "other", present=False)], owned).names["one"].private == PrivateUrl("kept", "one")
+    assert "the app one" in str(after([private("two", "kept")], owned).failures[0])
+
+
+APPS = st.sampled_from(["one", "two"])
+DOMAINS = st.lists(st.sampled_from(["a.com", "b.com", "c.com", "d.com"]), min_size=2, max_size=2, unique=True)
+ITEMS = st.builds(
+    lambda app, names, present: wanted(app, *names, present=present), APPS, DOMAINS, st.booleans()
+) | st.builds(private, APPS, st.sampled_from([None, "aaa", "bbb"]), st.booleans())
+
+
+@given(st.lists(ITEMS, max_size=5), st.lists(ITEMS, max_size=5), st.sets(st.sampled_from(["one", "two"])))
+def test_nobody_ever_shares_a_name_and_a_second_run_changes_nothing(
+    first: list[Wanted], then: list[Wanted], exclusive: set[str]
+) -> None:
+    def unrepeated(items: list[Wanted]) -> list[Wanted]:
+        return list({item.name: item for item in items}.values())
+
+    owned = dict(after(unrepeated(first), {}).names)
+    items = unrepeated(then)
+    result = after(items, owned, exclusive)
+    held = [row.name for has in result.names.values() for row in has.domains]
+    assert len(held) == len(set(held))
+    slugs = [has.private.slug for has in result.names.values() if has.private]
+    assert len(slugs) == len(set(slugs))
+    for at, item in enumerate(items):
+        if at not in result.failures and item.present and item.kind == "domain":
+            assert item.domain in names_of(result, item.app)
+    if not result.failures:
+        again = after(items, dict(result.names), exclusive)
+        assert again.names == result.names
+
+
+def test_what_is_served() -> None:
+    names = Names(
+        (
+            *rows("one", "b.com", "z.com", "a.com"),
+            DomainRecord("c.com", "one", "c.com", {"port": 9, "websocket": False}),
+        ),
+        PrivateUrl("s", "one"),
+    )
+    found = site("one", names, 8001, guess=False)
+    assert [server.names for server in found.servers] == [("b.com", "a.com", "z.com"), ("c.com",)]
+    assert [(server.backend.port, server.backend.websocket) for server in found.servers] == [(8001, True), (9, False)]
+    assert found.private is not None
+    assert found.private.backend.port == 8001
+    with pytest.raises(HostError, match="Deploy the app first"):
+        site("one", names, None, guess=False)
+    assert site("one", names, None, guess=True).servers[0].backend.port is None
+
+
+def test_rows_in_a_diff() -> None:
+    shown = described([*rows("one", "a.com", "b.com"), PrivateUrl("s", "one", {"port": 1}), None])
+    assert shown == "a.com\nb.com (alias of a.com)\n/p/s/ port=1\n"
