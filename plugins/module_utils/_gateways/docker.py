@@ -1,0 +1,140 @@
+# Copyright: serverkit.core contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Note that this module util is PRIVATE to the collection: it can change or go away in any release.
+
+"""Docker as the `docker` program shows it: containers, their runs and logs, volumes. One process for the whole host."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import re
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from ansible_collections.serverkit.core.plugins.module_utils._edges.commands import Commands
+from ansible_collections.serverkit.core.plugins.module_utils._errors import HostError
+from ansible_collections.serverkit.core.plugins.module_utils._values.app import Container, Run
+
+_PROJECT = "com.docker.compose.project"
+_LABELS = {
+    "project": _PROJECT,
+    "service": "com.docker.compose.service",
+    "directory": "com.docker.compose.project.working_dir",
+    "config_hash": "com.docker.compose.config-hash",
+    "one_off": "com.docker.compose.oneoff",
+}
+# `.Label` instead of `.Labels`, which joins all labels by commas without escaping those inside of values.
+_FORMAT = ",".join(
+    [
+        *(f'"{field}":{{{{json .{field}}}}}' for field in ("ID", "Names", "State", "Status")),
+        *(f'"{field}":{{{{json (.Label "{label}")}}}}' for field, label in _LABELS.items()),
+    ]
+)
+_HEALTH = re.compile(r"\((?:health: )?(starting|healthy|unhealthy)\)")
+_EXIT_CODE = re.compile(r"(?:Exited|Restarting) \((\d+)\)")
+
+
+class Docker:
+    """The Docker Engine of this host."""
+
+    def __init__(self, commands: Commands) -> None:
+        self._commands = commands
+
+    @property
+    def installed(self) -> bool:
+        return self._commands.find("docker") is not None
+
+    def containers(self, project: str = "") -> tuple[Container, ...]:
+        """Return all containers, stopped ones too, or those of one Compose project.
+
+        :raises HostError: when Docker is not installed or does not answer.
+        """
+        chosen = ["--filter", f"label={_PROJECT}={project}"] if project else []
+        output = self._ask("list containers", ["ps", "--all", "--no-trunc", *chosen, "--format", f"{{{_FORMAT}}}"])
+        return tuple(_container(json.loads(line)) for line in output.splitlines() if line)
+
+    def runs(self, containers: Sequence[str], now: dt.datetime) -> tuple[Run, ...]:
+        """Return how long containers have been running and how often they were restarted; `now` is in UTC.
+
+        :raises HostError: when one of them is gone.
+        """
+        if not containers:
+            return ()
+        line = "{{.Id}} {{.RestartCount}} {{.State.StartedAt}}"
+        output = self._ask("inspect containers", ["inspect", "--type", "container", "--format", line, *containers])
+        return tuple(_run(line.split(), now) for line in output.splitlines() if line)
+
+    def last_log_lines(self, container: str, count: int = 20) -> str:
+        """Return the last lines that a container wrote; empty when its log cannot be read."""
+        done = self._commands.run(["docker", "logs", "--tail", str(count), container])
+        lines = (done.stdout + done.stderr).splitlines()
+        return "\n".join(line.rstrip() for line in lines[-count:]) if done.ok else ""
+
+    def volumes(self) -> dict[str, tuple[str, ...]]:
+        """Return the names of the volumes of every Compose project.
+
+        :raises HostError: when Docker does not answer.
+        """
+        line = f'{{"name":{{{{json .Name}}}},"project":{{{{json (.Label "{_PROJECT}")}}}}}}'
+        output = self._ask("list volumes", ["volume", "ls", "--filter", f"label={_PROJECT}", "--format", line])
+        found: dict[str, tuple[str, ...]] = {}
+        for volume in map(json.loads, filter(None, output.splitlines())):
+            found[volume["project"]] = (*found.get(volume["project"], ()), volume["name"])
+        return found
+
+    def remove_volumes(self, names: Iterable[str]) -> None:
+        """Delete volumes and what is in them.
+
+        :raises HostError: when one is in use.
+        """
+        listed = list(names)
+        if listed:
+            self._ask(f"delete the volumes {', '.join(listed)}", ["volume", "rm", "--force", *listed])
+
+    def _ask(self, attempted: str, arguments: Sequence[str]) -> str:
+        if not self.installed:
+            raise HostError(attempted, "Docker is not installed on this host", "Run the playbook site.yml, which does")
+        done = self._commands.run(["docker", *arguments])
+        if done.ok:
+            return done.stdout
+        reason = " ".join(done.stderr.split()) or f"docker ended with exit code {done.returncode}"
+        raise HostError(attempted, reason, _remedy(reason))
+
+
+def _remedy(reason: str) -> str:
+    if "Cannot connect to the Docker daemon" in reason:
+        return "Start it (systemctl start docker), and see `journalctl -u docker` when it does not start"
+    if "permission denied" in reason:
+        return "Run the task with become: true"
+    return ""
+
+
+def _container(fields: dict[str, Any]) -> Container:
+    health = _HEALTH.search(fields["Status"])
+    exit_code = _EXIT_CODE.search(fields["Status"])
+    return Container(
+        id=fields["ID"],
+        name=fields["Names"].split(",")[0],  # legacy links add names such as other/alias
+        state=fields["State"],
+        health=health.group(1) if health else "",
+        exit_code=int(exit_code.group(1)) if exit_code else None,
+        project=fields["project"],
+        service=fields["service"],
+        directory=fields["directory"],
+        config_hash=fields["config_hash"],
+        one_off=fields["one_off"] == "True",
+    )
+
+
+def _run(fields: Sequence[str], now: dt.datetime) -> Run:
+    identity, restarts, started = fields
+    # RFC 3339 with nanoseconds, of which datetime takes six digits at most; Docker writes UTC as "Z".
+    text = re.sub(r"(\.\d{1,6})\d*", r"\1", started).replace("Z", "+00:00")
+    if "." in text:
+        whole, fraction = text.split(".", 1)
+        digits, zone = fraction[: fraction.index("+")], fraction[fraction.index("+") :]
+        text = f"{whole}.{digits:0<6}{zone}"  # Python 3.10 insists on three or six digits
+    return Run(identity, int(restarts), (now - dt.datetime.fromisoformat(text)).total_seconds())
