@@ -15,6 +15,7 @@ from collections.abc import Iterable
 from shell import Failure, output, say, succeeds, work
 
 DOCKERD_LOG = "/var/log/dockerd.log"
+POLICY = "/usr/sbin/policy-rc.d"
 START_SECONDS = 60
 
 
@@ -58,6 +59,30 @@ def ensure_packages(packages: Iterable[str]) -> None:
         # The package lists may be missing or older than the archive; a second failure is a real one.
         _refresh_package_lists()
         work(title, install, quiet)
+
+
+def ensure_idle_programs(packages: dict[str, str]) -> None:
+    """Install server programs without their services: the tests start their own, on ports and files of their own.
+
+    Debian's packages start and enable what they bring. The first is what policy-rc.d(8) is asked about.
+    """
+    missing = [package for needed, package in packages.items() if not _present(needed)]
+    if not missing:
+        return
+    _require_root(f"install {', '.join(missing)}")
+    foreign = os.path.exists(POLICY)
+    if not foreign:
+        with open(POLICY, "w", encoding="ascii") as stream:
+            stream.write("#!/bin/sh\nexit 101\n")
+        os.chmod(POLICY, 0o755)
+    try:
+        ensure_packages(missing)
+    finally:
+        if not foreign:
+            os.unlink(POLICY)
+    if os.path.isdir("/run/systemd/system"):
+        for package in missing:
+            succeeds(["systemctl", "disable", package])
 
 
 def check_dev_null() -> None:

@@ -43,7 +43,7 @@ def create(name: str, image: str, publish: Sequence[str] = (), ssh_key: Path | N
     _wait_until_booted(name)
     if key is not None:
         _authorize(name, key)
-    return _known(name)
+    return require(name)
 
 
 def destroy(name: str) -> bool:
@@ -55,10 +55,10 @@ def destroy(name: str) -> bool:
 
 
 def restart(name: str) -> Host:
-    _known(name)
+    require(name)
     output(["docker", "restart", name])
     _wait_until_booted(name)
-    return _known(name)
+    return require(name)
 
 
 def all_hosts() -> list[Host]:
@@ -75,7 +75,7 @@ def find(name: str) -> Host | None:
     return host
 
 
-def _known(name: str) -> Host:
+def require(name: str) -> Host:
     host = find(name)
     if host is None:
         raise Failure(f"There is no host {name!r}; `testbed.py host list` shows what there is.")

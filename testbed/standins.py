@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
 import time
 import urllib.error
 import urllib.request
@@ -93,6 +94,33 @@ def mirror_up(references: Iterable[str]) -> str:
         for reference in known:
             _push(tags[STANDINS[_repository(reference)]], reference, registry)
     return MIRROR_URL
+
+
+def load(host: str, references: Iterable[str], mode: str) -> None:
+    """Put images into the engine inside a test host: stand-ins, or the real ones pulled there.
+
+    :raises Failure: when there is no stand-in for one of them, or it cannot be pulled.
+    """
+    standing_in = needed(mode)
+    for reference in references:
+        if not standing_in:
+            work(f"Pulling {reference} on {host}", ["docker", "exec", host, "docker", "pull", reference])
+            continue
+        name = STANDINS.get(_repository(_canonical(reference)))
+        if name is None:
+            raise Failure(f"There is no stand-in for {reference}.")
+        image = images.ensure_images([name])[name]
+        say(f"* Putting a stand-in for {reference} into {host} ...")
+        with subprocess.Popen(["docker", "save", image], stdout=subprocess.PIPE) as saved:
+            loaded = subprocess.run(
+                ["docker", "exec", "--interactive", host, "docker", "load", "--quiet"],
+                stdin=saved.stdout,
+                stdout=subprocess.DEVNULL,
+                check=False,
+            )
+        if loaded.returncode or saved.returncode:
+            raise Failure(f"{host} did not take the image; `docker exec {host} docker info` may say why.")
+        output(["docker", "exec", host, "docker", "tag", image, reference])
 
 
 def mirror_down() -> None:

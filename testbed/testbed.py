@@ -17,6 +17,8 @@ import standins
 from network import NETWORK
 from shell import Failure, output, say, succeeds
 
+PROGRAMS = {"nginx": "nginx-light", "initdb": "postgresql"}
+
 
 def engine_command(_arguments: argparse.Namespace) -> None:
     engine.ensure_engine()
@@ -70,6 +72,15 @@ def host_restart_command(arguments: argparse.Namespace) -> None:
     print(hosts.restart(arguments.name).address)
 
 
+def host_load_command(arguments: argparse.Namespace) -> None:
+    engine.require_engine()
+    standins.load(hosts.require(arguments.name).name, arguments.references, arguments.standins)
+
+
+def programs_command(_arguments: argparse.Namespace) -> None:
+    engine.ensure_idle_programs(PROGRAMS)
+
+
 def host_list_command(_arguments: argparse.Namespace) -> None:
     engine.require_engine()
     for host in hosts.all_hosts():
@@ -109,6 +120,8 @@ def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="testbed.py", description=__doc__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     add_command(commands, "engine", engine_command, "have a Docker Engine, mmdebstrap and an SSH client")
+    idle = "have the server programs that tests start themselves: nginx, PostgreSQL"
+    add_command(commands, "programs", programs_command, idle)
     build = add_command(commands, "images", images_command, "build images that are missing or whose definition changed")
     build.add_argument("names", nargs="*", metavar="NAME", help=f"one of {', '.join(images.IMAGES)} (default: all)")
     add_mirror_commands(commands.add_parser("mirror", help="a registry mirror that holds stand-ins for public images"))
@@ -139,6 +152,12 @@ def add_host_commands(parser: argparse.ArgumentParser) -> None:
     destroy = add_command(commands, "destroy", host_destroy_command, "remove servers and their volumes")
     destroy.add_argument("names", nargs="+", metavar="NAME")
     add_command(commands, "restart", host_restart_command, "reboot a server").add_argument("name", metavar="NAME")
+    load = add_command(
+        commands, "load", host_load_command, "put images into a server's engine under their public names"
+    )
+    load.add_argument("name", metavar="NAME")
+    load.add_argument("references", nargs="+", metavar="IMAGE")
+    load.add_argument("--standins", choices=("auto", "always", "never"), default="auto", help="default: %(default)s")
     add_command(commands, "list", host_list_command, "name, image, state, address and published ports")
 
 

@@ -21,6 +21,7 @@ import dev
 
 ROOT = dev.ROOT
 DEV = dev.DEV
+TESTBED = ROOT / "testbed" / "testbed.py"
 PROGRAMS = ("tools", "testbed", "demo", "tests/benchmark")
 CORES = {"main": "ansible-core 2.19", "newest": "newest ansible-core"}
 
@@ -96,12 +97,38 @@ def _units(name: str, arguments: Sequence[str]) -> Result:
     return _pytest(gate, venv, f"units-{name}", ["-n", "auto", *arguments], env)
 
 
+INTEGRATION_HOST = "serverkit-integration"
+
+
 def integration(arguments: Sequence[str] = ()) -> Iterator[Result]:
-    """Against real engines, servers and processes; one after another, since they share the machine's ports."""
+    """Against real engines, servers and processes; one after another, since they share the machine's ports.
+
+    Part of the tests start nginx and PostgreSQL here, part of them use a server of the test bed.
+    """
     venv = dev.ensure_venv("main")
-    yield _pytest(
-        "integration", venv, "integration", ["-v", *(arguments or ["tests/integration"])], dev.environment(venv)
-    )
+    env = dev.environment(venv)
+    chosen = env.get("SERVERKIT_TEST_HOST")
+    for command in _preparation(chosen):
+        result = tool(venv, f"testbed {' '.join(command[:2])}", ["python", TESTBED, *command])
+        if result.failed:
+            yield result
+            return
+    env["SERVERKIT_TEST_HOST"] = chosen or INTEGRATION_HOST
+    try:
+        yield _pytest("integration", venv, "integration", ["-v", *(arguments or ["tests/integration"])], env)
+    finally:
+        if not chosen:
+            tool(venv, "testbed host destroy", ["python", TESTBED, "host", "destroy", INTEGRATION_HOST])
+
+
+def _preparation(chosen: str | None) -> Iterator[list[str]]:
+    yield ["engine"]
+    yield ["programs"]
+    if not chosen:
+        # A host of an interrupted run may hold anything.
+        yield ["host", "destroy", INTEGRATION_HOST]
+        yield ["host", "create", INTEGRATION_HOST, "--image", "ready-trixie"]
+        yield ["host", "load", INTEGRATION_HOST, "python:3.12-slim"]
 
 
 def _pytest(gate: str, venv: pathlib.Path, name: str, arguments: Sequence[str], env: Mapping[str, str]) -> Result:
@@ -239,15 +266,13 @@ def molecule(only: Sequence[str] = ()) -> Iterator[Result]:
     if not scenarios:
         yield Result("molecule", 0, failed=1, note="no scenario found in molecule/")
         return
-    testbed = ROOT / "testbed" / "testbed.py"
-    if testbed.exists():
-        # Scenarios share the engine and the images of the test hosts; prepared once here, a failure has one place.
-        for command in ("engine", "images"):
-            result = tool(venv, f"testbed {command}", ["python", testbed, command])
-            yield result
-            if result.failed:
-                yield Result("molecule", 0, failed=len(scenarios), note="not run: no test hosts")
-                return
+    # Scenarios share the engine and the images of the test hosts; prepared once here, a failure has one place.
+    for command in ("engine", "images"):
+        result = tool(venv, f"testbed {command}", ["python", TESTBED, command])
+        yield result
+        if result.failed:
+            yield Result("molecule", 0, failed=len(scenarios), note="not run: no test hosts")
+            return
     for name in scenarios:
         yield tool(venv, f"molecule, {name}", ["molecule", "test", "--scenario-name", name])
 
