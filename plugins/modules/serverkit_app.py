@@ -234,6 +234,11 @@ results:
       type: list
       elements: str
       sample: [web]
+    notes:
+      description: Shell text of a template written for ServerKit, by its key. It is shown here and never executed.
+      returned: when the app is present
+      type: dict
+      sample: {post_install: echo done}
     volumes:
       description: Its volumes, which are kept.
       returned: when the app is absent

@@ -95,12 +95,17 @@ class Draft:
 
 @dataclass(frozen=True)
 class Target:
-    """A release, ready to be written. `secrets` are those values of it that nobody may see."""
+    """A release, ready to be written.
+
+    `secrets` are those values of it that nobody may see. `notes` is shell text of a foreign template by its key, which
+    is shown and never executed.
+    """
 
     release: Release
     files: Mapping[str, RenderedFile]
     secrets: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+    notes: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -495,6 +500,7 @@ def render(draft: Draft, ports: Mapping[str, int]) -> Target:
         files=_files(rendered, release, text),
         secrets=_secrets(template, resolved),
         warnings=(*template.warnings, *rendered.warnings),
+        notes=rendered.notes,
     )
 
 
@@ -561,6 +567,7 @@ def facts_of(plan: AppPlan, containers: Sequence[Container], replaced: Sequence[
         ],
         "release": decide.content_hash(target.files),
         "recreated": sorted(plan.replaced if replaced is None else replaced),
+        "notes": dict(target.notes),
     }
 
 

@@ -31,6 +31,7 @@ TEMPLATE: dict[str, Any] = {
     "version": "1.0",
     "description": "A page with a database",
     "main_service": "web",
+    "post_install": "echo ${GREETING} with ${DB_PASSWORD}",
     "variables": [
         {"name": "HTTP_PORT", "type": "port"},
         {"name": "GREETING", "default": "hello"},
@@ -162,6 +163,11 @@ def test_planning_writes_nothing_and_hides_what_it_generates(host: FakeHost) -> 
     assert password in plan.target.files[".env"].content
     assert password not in repr(plan.diffs)
     assert password not in plan.target.files["docker-compose.yml"].content
+
+
+def test_shell_text_of_a_template_is_shown_without_its_secrets(host: FakeHost) -> None:
+    plan = planned(host.plan(AppRequest("blog", "web"))[0])
+    assert list(plan.facts["notes"].values()) == ["echo hello with ${DB_PASSWORD}"]
 
 
 def test_generated_values_and_ports_stay(host: FakeHost) -> None:
