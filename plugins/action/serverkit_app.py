@@ -6,18 +6,28 @@
 
 from __future__ import annotations
 
+import base64
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
 from ansible.errors import AnsibleActionFail
+from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.plugins.action import ActionBase
 from ansible_collections.serverkit.core.plugins.module_utils._errors import ServerkitError
-from ansible_collections.serverkit.core.plugins.module_utils._gateways.template_files import dump_yaml
+from ansible_collections.serverkit.core.plugins.module_utils._gateways import app_files
+from ansible_collections.serverkit.core.plugins.module_utils._gateways.template_files import dump_yaml, parse_yaml
+from ansible_collections.serverkit.core.plugins.module_utils._module import REGISTRY_OPTIONS
+from ansible_collections.serverkit.core.plugins.module_utils._plan import template_schema
+from ansible_collections.serverkit.core.plugins.module_utils._values import app as values
+from ansible_collections.serverkit.core.plugins.module_utils._values.template import Template
+from ansible_collections.serverkit.core.plugins.modules.serverkit_app import APP, TASK
+from ansible_collections.serverkit.core.plugins.plugin_utils import hiding
 from ansible_collections.serverkit.core.plugins.plugin_utils.templates import LoadedTemplate, TemplateLibrary
 
 _MODULE = "serverkit.core.serverkit_app"
+_TASK_OPTIONS = frozenset({*APP, *TASK, *REGISTRY_OPTIONS, "apps"})
 _JSON = " (json)"
 
 
@@ -31,8 +41,10 @@ class ActionModule(ActionBase):
     def run(self, tmp: None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         task_vars = task_vars or {}
         result: dict[str, Any] = super().run(tmp, task_vars)
-        arguments = _plain(self._task.args)
-        if not arguments.get("remote_src"):
+        arguments = hiding.with_items(_plain(self._task.args))
+        if boolean(arguments.get("remote_src") or False, strict=False):
+            self._hide_with_templates_of_host(arguments, task_vars)
+        else:
             definitions = self._definitions(arguments, self._library(task_vars))
             arguments["definitions"] = json.dumps(definitions)
         result.update(
@@ -54,18 +66,38 @@ class ActionModule(ActionBase):
     def _definitions(self, arguments: Mapping[str, Any], library: TemplateLibrary) -> dict[str, Any]:
         """Load the template of each app; one that cannot be had fails its own apps only, and the module says so."""
         definitions: dict[str, Any] = {}
-        for item in _items(arguments):
-            name = item.get("template")
-            if not name or not isinstance(name, str) or item.get("state") == "absent":
-                continue
-            try:
-                loaded = library.load(name)
-                definitions[name] = _definition(loaded)
-            except ServerkitError as error:
-                definitions[name] = {"error": [error.attempted, error.reason, error.remedy]}
-            else:
-                _move_secrets(item, loaded)
+        for item in hiding.items(arguments):
+            name, template = item.get("template"), None
+            if name and isinstance(name, str) and item.get("state") != "absent":
+                try:
+                    loaded = library.load(name)
+                    definitions[name], template = _definition(loaded), loaded.template
+                except ServerkitError as error:
+                    definitions[name] = {"error": [error.attempted, error.reason, error.remedy]}
+            hiding.hide(item, template, _options(item, arguments))
         return definitions
+
+    def _hide_with_templates_of_host(self, arguments: dict[str, Any], task_vars: dict[str, Any]) -> None:
+        """Ask the host for its templates, to know which variables are secret; the module reads them again itself."""
+        templates: dict[str, Template | None] = {}
+        for item in hiding.items(arguments):
+            name = item.get("template")
+            if isinstance(name, str) and name not in templates and item.get("state") != "absent":
+                templates[name] = self._template_of_host(name, task_vars)
+            template = templates.get(name) if isinstance(name, str) else None
+            hiding.hide(item, template, _options(item, arguments))
+
+    def _template_of_host(self, name: str, task_vars: dict[str, Any]) -> Template | None:
+        """Return the host's copy of a template, or None when the module will say what is wrong with it."""
+        try:
+            path = app_files.template_path(values.template_id(name))
+            found = self._execute_module(
+                module_name="ansible.builtin.slurp", module_args={"src": path}, task_vars=task_vars
+            )
+            text = base64.b64decode(found.get("content") or "").decode()
+            return template_schema.parse(parse_yaml(text, path), path) if text else None
+        except (ServerkitError, UnicodeDecodeError):
+            return None
 
 
 def _plain(arguments: Mapping[str, Any]) -> dict[str, Any]:
@@ -77,12 +109,8 @@ def _plain(arguments: Mapping[str, Any]) -> dict[str, Any]:
     return plain
 
 
-def _items(arguments: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    """Return the items of a task; what is malformed is left for the module to refuse."""
-    apps = arguments.get("apps")
-    for item in apps if isinstance(apps, list) else [arguments]:
-        if isinstance(item, dict):
-            yield item
+def _options(item: Mapping[str, Any], arguments: Mapping[str, Any]) -> Collection[str]:
+    return _TASK_OPTIONS if item is arguments else APP
 
 
 def _definition(loaded: LoadedTemplate) -> dict[str, Any]:
@@ -91,18 +119,6 @@ def _definition(loaded: LoadedTemplate) -> dict[str, Any]:
     except OSError as error:
         raise AnsibleActionFail(f"Could not read {loaded.path}: {error.strerror}") from error
     return {"document": loaded.document, "text": text, "source": loaded.path}
-
-
-def _move_secrets(item: dict[str, Any], loaded: LoadedTemplate) -> None:
-    """Move what the template calls secret from `variables` to `secrets`, which Ansible neither shows nor logs."""
-    given, secrets = item.get("variables"), item.get("secrets") or {}
-    if not isinstance(given, dict) or not isinstance(secrets, dict):
-        return
-    hidden = {variable.name for variable in loaded.template.variables if variable.sensitive or variable.generated}
-    moved = {name: value for name, value in given.items() if name in hidden and name not in secrets}
-    if moved:
-        item["variables"] = {name: value for name, value in given.items() if name not in moved}
-        item["secrets"] = {**secrets, **moved}
 
 
 def _tidy(result: dict[str, Any]) -> None:

@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NoReturn, TypeVar
 
@@ -49,6 +50,16 @@ def one_or_list(item: Options, list_option: str, key: str, more: Options | None 
     }
 
 
+class _Module(AnsibleModule):  # type: ignore[misc] # ansible-core has no types
+    """Logs on the host how it was called, but for secrets."""
+
+    def _log_invocation(self) -> None:
+        # Ansible logs a list of items as Python writes it, and looks for secrets in that text as they are: one with a
+        # quote, a backslash or a line break is written otherwise there, and would be logged.
+        shown = _without_secrets(self.params, self.argument_spec)
+        self.log(f"Invoked with {json.dumps(shown, ensure_ascii=False, default=str)}")
+
+
 def run_module(
     argument_spec: Options,
     *,
@@ -64,7 +75,7 @@ def run_module(
     :param make_resource: makes the resource from the host and the task's options.
     :param label: what to call an item that cannot be parsed, where its key option alone does not tell it apart.
     """
-    module = AnsibleModule(
+    module = _Module(
         argument_spec=argument_spec,
         supports_check_mode=True,
         required_one_of=[(key, list_option)],
@@ -86,7 +97,8 @@ def _host(module: AnsibleModule) -> Host:
     def hide(secret: str) -> None:
         module.no_log_values.update(encoded_forms(secret))
 
-    for secret in list(module.no_log_values):
+    # Templates are hidden for their length only.
+    for secret in module.no_log_values - {module.params.get("definitions")}:
         hide(str(secret))
     stored = settings.load()
     chosen = settings.Settings(
@@ -95,6 +107,18 @@ def _host(module: AnsibleModule) -> Host:
     )
     hide(chosen.registry_dsn)
     return Host(ModuleCommands(module), chosen, module.check_mode, hide)
+
+
+def _without_secrets(params: Mapping[str, Any], spec: Options) -> dict[str, Any]:
+    shown: dict[str, Any] = {}
+    for name, option in spec.items():
+        value = params.get(name)
+        if value is None or option.get("no_log"):
+            continue
+        if "options" in option:
+            value = [_without_secrets(item, option["options"]) for item in value]
+        shown[name] = value
+    return shown
 
 
 def _items(params: Mapping[str, Any], list_option: str, spec: Options) -> list[Mapping[str, Any]]:

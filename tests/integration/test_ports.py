@@ -76,7 +76,10 @@ def run(environment: dict[str, str], path: str) -> RunModule:
 @pytest.fixture(scope="session")
 def image() -> Iterator[str]:
     """An image that needs no registry: containers of it can be created, not run."""
-    if shutil.which("docker") is None or subprocess.run(["docker", "version"], capture_output=True).returncode != 0:
+    if (
+        shutil.which("docker") is None
+        or subprocess.run(["docker", "version"], capture_output=True, check=False).returncode != 0
+    ):
         pytest.skip("Docker is not running here")
     archive = io.BytesIO()
     with tarfile.open(fileobj=archive, mode="w") as tar:
@@ -107,7 +110,9 @@ def taken_by_docker() -> set[int]:
     ids = subprocess.run(["docker", "ps", "-aq"], check=True, capture_output=True, text=True).stdout.split()
     ports: set[int] = set()
     for identifier in ids:  # one by one: other tests on this machine remove theirs meanwhile
-        inspected = subprocess.run(["docker", "inspect", identifier], capture_output=True, text=True).stdout
+        inspected = subprocess.run(
+            ["docker", "inspect", identifier], capture_output=True, text=True, check=False
+        ).stdout
         ports.update(int(port) for port in re.findall(r'"HostPort": "(\d+)"', inspected))
     return ports
 
@@ -312,7 +317,7 @@ def small_disk(tmp_path: pathlib.Path) -> Iterator[pathlib.Path]:
     place = tmp_path / "disk"
     place.mkdir()
     mount = ["mount", "-t", "tmpfs", "-o", "size=200k", "serverkit-test", str(place)]
-    if subprocess.run(mount, capture_output=True).returncode != 0:
+    if subprocess.run(mount, capture_output=True, check=False).returncode != 0:
         pytest.skip("file systems cannot be mounted here")
     yield place
     subprocess.run(["umount", str(place)], check=True)
@@ -371,5 +376,5 @@ def test_a_user_who_may_not_write_there(environment: dict[str, str], tmp_path: p
         "sqlite.open_for_writing(sys.argv[1])"
     )
     argv = [sys.executable, "-c", code, str(directory / "serverkit.db"), str(nobody.pw_gid), str(nobody.pw_uid)]
-    errors = subprocess.run(argv, env=environment, capture_output=True, text=True).stderr
+    errors = subprocess.run(argv, env=environment, capture_output=True, text=True, check=False).stderr
     assert "Permission denied" in errors

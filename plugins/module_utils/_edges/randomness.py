@@ -49,11 +49,11 @@ def slug() -> str:
 
 def _characters(length: int, special: bool) -> str:
     if not special or length < 4:
-        return "".join(secrets.choice(ALPHABET) for _ in range(length))
+        return "".join(secrets.choice(ALPHABET) for _index in range(length))
     kinds = (string.ascii_lowercase, string.ascii_uppercase, string.digits, SPECIAL)
     while True:
         # Not a special character first: a value that starts with '-' reads as an option to many programs.
-        value = secrets.choice(ALPHABET) + "".join(secrets.choice(ALPHABET + SPECIAL) for _ in range(length - 1))
+        value = secrets.choice(ALPHABET) + "".join(secrets.choice(ALPHABET + SPECIAL) for _index in range(length - 1))
         if all(any(character in kind for character in value) for kind in kinds):
             return value
 

@@ -14,10 +14,14 @@ from collections.abc import Collection, Mapping, Sequence
 
 from ansible_collections.serverkit.core.plugins.module_utils._edges.commands import Commands, Completed
 from ansible_collections.serverkit.core.plugins.module_utils._errors import HostError
+from ansible_collections.serverkit.core.plugins.module_utils._plan.redaction import redact
 from ansible_collections.serverkit.core.plugins.module_utils._values.app import COMPOSE_FILE, ENVIRONMENT_FILE
 
 # `--progress` is a flag of `docker compose` itself since 2.19 (https://github.com/docker/compose/releases/tag/v2.19.0).
 OLDEST = (2, 19)
+
+# Masking shorter values would garble the messages that they occur in.
+_SHORTEST_SECRET = 4
 
 _ATTEMPTS = {"config": "check the Compose file of", "up": "bring up the containers of", "down": "take down"}
 
@@ -59,6 +63,7 @@ class Compose:
         self._lock = lock
         # The process environment goes before .env: a variable of the same name in ours must not win.
         shadowed = {name: value for name, value in environment.items() if name in os.environ}
+        self._secrets = [value for value in environment.values() if len(value) >= _SHORTEST_SECRET]
         self._environment = {"COMPOSE_PROFILES": "", "COMPOSE_ENV_FILES": "", "COMPOSE_IGNORE_ORPHANS": "0", **shadowed}
 
     def check(self) -> None:
@@ -116,6 +121,7 @@ class Compose:
 
     def _check(self, verb: str, done: Completed) -> None:
         if not done.ok:
-            said = " ".join((done.stderr or done.stdout).split())
+            # Before anything is cut off: of half a secret nobody could tell what it is.
+            said = " ".join(redact(done.stderr or done.stdout, self._secrets).split())
             reason = said[-2000:] or f"docker compose ended with exit code {done.returncode}"
             raise HostError(f"{_ATTEMPTS.get(verb, verb)} the app {self._app}", reason)

@@ -135,7 +135,7 @@ def reservations(
             used.setdefault(name, set()).add(protocol)
         if not names and mapping.host:
             target = mapping.host if "$" in mapping.target else mapping.target
-            fixed.update(dict.fromkeys((host, protocol) for host, _ in replace(mapping, target=target).pairs()))
+            fixed.update(dict.fromkeys((host, protocol) for host, _target in replace(mapping, target=target).pairs()))
     return used, list(fixed)
 
 

@@ -16,6 +16,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from ansible_collections.serverkit.core.plugins.module_utils._errors import InputError
 
@@ -39,7 +40,7 @@ class Reference:
     name: str
 
 
-Part = Literal | Reference
+Part: TypeAlias = "Literal | Reference"
 
 
 @dataclass(frozen=True)

@@ -107,6 +107,19 @@ def resolve(
     )
 
 
+def known_names(template: Template) -> frozenset[str]:
+    """Return the variables that an app can set: declared ones, and those that `${VERSION:-6.4}` merely mentions."""
+    return frozenset(variable.name for variable in template.variables) | mentioned_names(template)
+
+
+def mentioned_names(template: Template) -> frozenset[str]:
+    """Return the variables that the template uses, declared or not."""
+    found: set[str] = set()
+    for _where, text in texts(template.compose, ""):
+        found |= interpolation.names_in(text)
+    return frozenset(found) - variable_schema.BUILT_IN
+
+
 def fixed_request(app: str, port: int, protocol: Protocol) -> PortRequest:
     """Return the request for a host port that a template spells out."""
     return PortRequest(owner=app, name=f"fixed:{port}/{protocol}", protocol=protocol, port=port)
@@ -209,17 +222,10 @@ class _Assigned:
             return ""
         if name in variable_schema.BUILT_IN:
             return "it is set by the collection"
-        mentioned = self._mentioned()
+        mentioned = mentioned_names(self._template)
         if name in mentioned:
             return ""
         return f"the template has no such variable{did_you_mean(name, {*self._declared, *mentioned})}"
-
-    def _mentioned(self) -> frozenset[str]:
-        """Return the variables that the template uses, declared or not: `${VERSION:-6.4}` is legal as it is."""
-        found: set[str] = set()
-        for _where, text in texts(self._template.compose, ""):
-            found |= interpolation.names_in(text)
-        return frozenset(found) - variable_schema.BUILT_IN
 
     def _listed(self) -> str:
         return ", ".join(_labels(self._template.variables)) or "no variables"

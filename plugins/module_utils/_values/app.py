@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 from ansible_collections.serverkit.core.plugins.module_utils._errors import InputError
 from ansible_collections.serverkit.core.plugins.module_utils._values import names
@@ -25,7 +25,7 @@ from ansible_collections.serverkit.core.plugins.module_utils._values.template im
 
 State = Literal["started", "stopped", "restarted", "absent"]
 Publish = Literal["loopback", "public"]
-Scalar = str | int | float | bool
+Scalar: TypeAlias = "str | int | float | bool"
 
 # A template's id becomes a file name in /etc/serverkit/templates.
 _TEMPLATE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")

@@ -44,16 +44,16 @@ def generated(**declaration: object) -> str:
     ],
 )
 def test_value_has_the_form_that_was_asked_for(declaration: dict[str, object], pattern: str) -> None:
-    for _ in range(20):
+    for _index in range(20):
         assert re.fullmatch(pattern, generated(**declaration))
 
 
 def test_values_differ() -> None:
-    assert len({generated(type="password") for _ in range(100)}) == 100
+    assert len({generated(type="password") for _index in range(100)}) == 100
 
 
 def test_special_characters_are_safe_in_urls_and_all_kinds_are_there() -> None:
-    for _ in range(50):
+    for _index in range(50):
         value = generated(type="password", special_chars=True, length=8)
         assert re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._~-]{7}", value)
         assert all(re.search(kind, value) for kind in ("[a-z]", "[A-Z]", "[0-9]", "[._~-]"))
