@@ -10,7 +10,7 @@ DOCUMENTATION = r"""
 module: serverkit_domain
 short_description: Serve apps by domain and by private URL through nginx
 version_added: 1.0.0
-author: "serverkit.core contributors (@serverkit)"
+author: "serverkit.core contributors (@serverkit-core)"
 description:
   - Makes the nginx on the host answer for domains, with their aliases, and for private URLs
     (C(http://server/p/<slug>/)), and passes the requests on to an app's port on the loopback address.

@@ -10,7 +10,7 @@ DOCUMENTATION = r"""
 module: serverkit_port
 short_description: Reserve and release host ports
 version_added: 1.0.0
-author: "serverkit.core contributors (@serverkit)"
+author: "serverkit.core contributors (@serverkit-core)"
 description:
   - Reserves ports of a host, so that no two owners ever get the same one, and releases them.
   - A port is free when nobody has reserved it in the registry, no container has or will take it (stopped containers

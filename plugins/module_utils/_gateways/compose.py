@@ -20,9 +20,6 @@ from ansible_collections.serverkit.core.plugins.module_utils._values.app import 
 # `--progress` is a flag of `docker compose` itself since 2.19 (https://github.com/docker/compose/releases/tag/v2.19.0).
 OLDEST = (2, 19)
 
-# Masking shorter values would garble the messages that they occur in.
-_SHORTEST_SECRET = 4
-
 _ATTEMPTS = {"config": "check the Compose file of", "up": "bring up the containers of", "down": "take down"}
 
 
@@ -51,11 +48,18 @@ class Compose:
     """One app's Compose project."""
 
     def __init__(
-        self, commands: Commands, app: str, directory: str, lock: int | None, environment: Mapping[str, str]
+        self,
+        commands: Commands,
+        app: str,
+        directory: str,
+        lock: int | None,
+        environment: Mapping[str, str],
+        secrets: Collection[str] = (),
     ) -> None:
         """
         :param lock: descriptor of the app's lock, which Compose holds until it ends, even when we are killed.
         :param environment: the content of `.env`.
+        :param secrets: what no message may show.
         """
         self._commands = commands
         self._app = app
@@ -63,7 +67,7 @@ class Compose:
         self._lock = lock
         # The process environment goes before .env: a variable of the same name in ours must not win.
         shadowed = {name: value for name, value in environment.items() if name in os.environ}
-        self._secrets = [value for value in environment.values() if len(value) >= _SHORTEST_SECRET]
+        self._secrets = secrets
         self._environment = {"COMPOSE_PROFILES": "", "COMPOSE_ENV_FILES": "", "COMPOSE_IGNORE_ORPHANS": "0", **shadowed}
 
     def check(self) -> None:

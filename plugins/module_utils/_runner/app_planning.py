@@ -608,6 +608,17 @@ def _leftovers(draft: Draft, record: AppRecord | None) -> tuple[str, ...]:
     return found
 
 
+def secrets_of(plan: AppPlan) -> tuple[str, ...]:
+    """Return what no message about an app may show: secrets of the release that is wanted, and of those before it.
+
+    Of the latter it is not known any more which values of `.env` were secret, so all count that now are not public.
+    """
+    wanted = plan.target.secrets if plan.target else ()
+    public = {*environment(plan.target.files).values()} - {*wanted} if plan.target else set()
+    former = [*plan.draft.stored.values(), *environment(plan.previous).values()]
+    return tuple(dict.fromkeys([*wanted, *(value for value in former if len(value) >= 4 and value not in public)]))
+
+
 def environment(files: Mapping[str, RenderedFile]) -> dict[str, str]:
     return dotenv.decode(files[ENVIRONMENT_FILE].content) if ENVIRONMENT_FILE in files else {}
 

@@ -127,7 +127,8 @@ class Removal:
         self._registry = registry
         self._plan = plan
         self._directory = plan.draft.directory
-        self._compose = Compose(host.commands, plan.name, self._directory.path, lock, {})
+        self._secrets = app_planning.secrets_of(plan)
+        self._compose = Compose(host.commands, plan.name, self._directory.path, lock, {}, self._secrets)
         self._outcome: Outcome | None = None
 
     def begin(self) -> None:
@@ -192,6 +193,7 @@ class Deployment:
         self._target = target
         self._lock = lock
         self._directory = plan.draft.directory
+        self._secrets = app_planning.secrets_of(plan)
         self._gate = Gate(docker)
         self._undo = UndoStack()
         self._deadline = 0.0
@@ -370,7 +372,8 @@ class Deployment:
         # Steps that had nothing to do: no container was touched yet, or there is no previous release.
         idle = (_PREVIOUS_BACK,) if not self._touched else (_PORTS_BACK,) if not self._plan.previous else ()
         done = tuple(step for step in done if step not in idle)
-        reason = redact(f"{error.reason}{evidence}", self._target.secrets)
+        reason = redact(f"{error.reason}{evidence}", self._secrets)
+        failed = tuple(redact(step, self._secrets) for step in failed)
         told = type(error)(error.attempted, reason, self._consequence(error, failed))
         first_and_kept = self._touched and not self._plan.previous
         return Failure(self._plan.name, told, done, failed, self._plan.diffs, changed=bool(failed) or first_and_kept)
@@ -464,7 +467,8 @@ class Deployment:
 
     def _compose(self, files: Mapping[str, RenderedFile] | None = None) -> Compose:
         environment = app_planning.environment(files or self._target.files)
-        return Compose(self._host.commands, self._plan.name, self._directory.path, self._lock, environment)
+        place = self._directory.path
+        return Compose(self._host.commands, self._plan.name, place, self._lock, environment, self._secrets)
 
     def _builds(self) -> bool:
         return any(facts.builds for facts in self._target.release.services.values())
