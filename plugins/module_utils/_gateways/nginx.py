@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from ansible_collections.serverkit.core.plugins.module_utils._edges import files, http, trees
+from ansible_collections.serverkit.core.plugins.module_utils._edges import files, trees, web
 from ansible_collections.serverkit.core.plugins.module_utils._edges.commands import Commands
 from ansible_collections.serverkit.core.plugins.module_utils._errors import HostError
 from ansible_collections.serverkit.core.plugins.module_utils._plan import nginx_config, sites
@@ -184,7 +184,7 @@ class Nginx:
     def answer(self, host: str, path: str) -> str:
         """Return what is answered to a request, as the start of a text that can be compared and shown."""
         try:
-            response = http.get("127.0.0.1", self._layout.port, path, host, timeout=2.0)
+            response = web.get("127.0.0.1", self._layout.port, path, host, timeout=2.0)
         except HostError as error:
             return error.reason
         body = response.body[:64].decode("utf-8", errors="replace")

@@ -12,7 +12,7 @@ import datetime as dt
 import time
 from collections.abc import Callable, Sequence
 
-from ansible_collections.serverkit.core.plugins.module_utils._edges import http
+from ansible_collections.serverkit.core.plugins.module_utils._edges import web
 from ansible_collections.serverkit.core.plugins.module_utils._gateways.docker import Docker
 from ansible_collections.serverkit.core.plugins.module_utils._plan import app as decide
 from ansible_collections.serverkit.core.plugins.module_utils._values.app import Container, Release
@@ -81,11 +81,11 @@ class Gate:
         address = address_of(main)
         match release.probe:
             case "http":
-                return http.problem_with_http(address, main.port, release.health.path, release.health.status)
+                return web.problem_with_http(address, main.port, release.health.path, release.health.status)
             case "tcp":
-                return http.problem_with_tcp(address, main.port)
+                return web.problem_with_tcp(address, main.port)
             case _:
-                return http.problem_with_port(address, main.port, _HTTP_FINE)
+                return web.problem_with_port(address, main.port, _HTTP_FINE)
 
 
 def _main_container(release: Release, containers: Sequence[Container]) -> Container | None:

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from ansible_collections.serverkit.core.plugins.module_utils._edges import files, http, network, randomness
+from ansible_collections.serverkit.core.plugins.module_utils._edges import files, network, randomness, web
 from ansible_collections.serverkit.core.plugins.module_utils._errors import (
     ConflictError,
     HostError,
@@ -277,7 +277,7 @@ class Domains:
         ports = sorted(set(checked.values()) - set(self._port_problems))
         if ports:
             with ThreadPoolExecutor(max_workers=min(16, len(ports))) as pool:
-                problems = pool.map(lambda port: http.problem_with_tcp("127.0.0.1", port), ports)
+                problems = pool.map(lambda port: web.problem_with_tcp("127.0.0.1", port), ports)
                 self._port_problems.update(zip(ports, problems, strict=True))
         if self._host.check:  # what the app's own task would start is not there yet; _warnings tells
             return {}

@@ -12,7 +12,7 @@ import pathlib
 from collections.abc import Callable, Sequence
 
 import pytest
-from ansible_collections.serverkit.core.plugins.module_utils._edges import http
+from ansible_collections.serverkit.core.plugins.module_utils._edges import web
 from ansible_collections.serverkit.core.plugins.module_utils._edges.commands import Completed
 from ansible_collections.serverkit.core.plugins.module_utils._errors import HostError
 from ansible_collections.serverkit.core.plugins.module_utils._gateways.nginx import Expectation, Nginx
@@ -165,10 +165,10 @@ def test_waiting_for_the_new_configuration(layout: Layout, monkeypatch: pytest.M
     answers = itertools.chain(["old", "new", "old"], itertools.repeat("new"))
     pauses: list[float] = []
 
-    def get(_address: str, _port: int, path: str, _host: str, timeout: float) -> http.Response:
-        return http.Response(200, {}, next(answers).encode()) if path == "/proof" else http.Response(404, {}, b"")
+    def get(_address: str, _port: int, path: str, _host: str, timeout: float) -> web.Response:
+        return web.Response(200, {}, next(answers).encode()) if path == "/proof" else web.Response(404, {}, b"")
 
-    monkeypatch.setattr(http, "get", get)
+    monkeypatch.setattr(web, "get", get)
     gateway = nginx(layout)
     expected = [Expectation("a.com", "/proof", "new"), Expectation("a.com", "/gone", "old", gone=True)]
     assert gateway.unproven(expected, timeout=5, settle=0.01, pause=pauses.append) == ""

@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 from ansible_collections.serverkit.core.plugins.action import serverkit_app as action

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
-from ansible_collections.serverkit.core.plugins.module_utils._edges import http, network
+from ansible_collections.serverkit.core.plugins.module_utils._edges import network
 from ansible_collections.serverkit.core.plugins.module_utils._edges.commands import Completed
 from ansible_collections.serverkit.core.plugins.module_utils._errors import HostError
 from ansible_collections.serverkit.core.plugins.module_utils._gateways.nginx import Expectation, Nginx
@@ -67,7 +67,7 @@ class Bench:
 
 @pytest.fixture
 def bench(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
-    monkeypatch.setattr(http, "problem_with_tcp", lambda _address, port: "" if port == 8001 else f"{port} is dead")
+    monkeypatch.setattr(web, "problem_with_tcp", lambda _address, port: "" if port == 8001 else f"{port} is dead")
     addresses = {"ours.example": ("192.0.2.1",), "cdn.example": ("203.0.113.9",)}
     monkeypatch.setattr(network, "resolve", lambda names, _timeout: {n: addresses.get(n, "unknown") for n in names})
     monkeypatch.setattr(network, "is_own", lambda address: address == "192.0.2.1")

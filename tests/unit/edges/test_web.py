@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable, Iterator
 
 import pytest
-from ansible_collections.serverkit.core.plugins.module_utils._edges import http
+from ansible_collections.serverkit.core.plugins.module_utils._edges import web
 from ansible_collections.serverkit.core.plugins.module_utils._errors import HostError
 
 
@@ -62,7 +62,7 @@ def hanging_up_when_spoken_to(connection: socket.socket) -> None:
 
 def test_a_response_is_returned_whatever_its_status() -> None:
     with server(answering("503 Busy")) as port:
-        response = http.get("127.0.0.1", port, "/x", "blog.example")
+        response = web.get("127.0.0.1", port, "/x", "blog.example")
     assert (response.status, response.headers["x-host"], response.body) == (503, "blog.example", b"hi")
 
 
@@ -71,28 +71,28 @@ def test_a_response_is_returned_whatever_its_status() -> None:
 )
 def test_http_serves_below_500(status: str, serves: bool) -> None:
     with server(answering(status)) as port:
-        assert (http.problem_with_http("127.0.0.1", port, "/", (100, 499)) == "") is serves
-        assert (http.problem_with_port("127.0.0.1", port, (100, 499)) == "") is serves
+        assert (web.problem_with_http("127.0.0.1", port, "/", (100, 499)) == "") is serves
+        assert (web.problem_with_port("127.0.0.1", port, (100, 499)) == "") is serves
 
 
 def test_a_proxy_that_hangs_up_at_once_is_no_server() -> None:
     with server(hanging_up) as port:
-        assert "closes connections at once" in http.problem_with_tcp("127.0.0.1", port)
-        assert http.problem_with_port("127.0.0.1", port, (100, 499))
-        assert http.problem_with_http("127.0.0.1", port, "/", (100, 499))
+        assert "closes connections at once" in web.problem_with_tcp("127.0.0.1", port)
+        assert web.problem_with_port("127.0.0.1", port, (100, 499))
+        assert web.problem_with_http("127.0.0.1", port, "/", (100, 499))
 
 
 @pytest.mark.parametrize("talk", [greeting, hanging_up_when_spoken_to])
 def test_servers_of_other_protocols_are_servers(talk: Callable[[socket.socket], None]) -> None:
     with server(talk) as port:
-        assert http.problem_with_tcp("127.0.0.1", port) == ""
-        assert http.problem_with_port("127.0.0.1", port, (100, 499)) == ""
-        assert http.problem_with_http("127.0.0.1", port, "/", (100, 499))
+        assert web.problem_with_tcp("127.0.0.1", port) == ""
+        assert web.problem_with_port("127.0.0.1", port, (100, 499)) == ""
+        assert web.problem_with_http("127.0.0.1", port, "/", (100, 499))
 
 
 def test_a_port_where_nobody_listens() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
-    assert "refused" in http.problem_with_tcp("127.0.0.1", port)
+    assert "refused" in web.problem_with_tcp("127.0.0.1", port)
     with pytest.raises(HostError, match=f"127.0.0.1:{port}"):
-        http.get("127.0.0.1", port)
+        web.get("127.0.0.1", port)
