@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
-from ansible_collections.serverkit.core.plugins.module_utils._edges import network
+from ansible_collections.serverkit.core.plugins.module_utils._edges import network, web
 from ansible_collections.serverkit.core.plugins.module_utils._edges.commands import Completed
 from ansible_collections.serverkit.core.plugins.module_utils._errors import HostError
 from ansible_collections.serverkit.core.plugins.module_utils._gateways.nginx import Expectation, Nginx
