@@ -158,6 +158,13 @@ options:
     type: bool
     default: false
     version_added: 1.0.0
+  main_ports:
+    description:
+      - The main ports that apps are going to have, by their names, for check mode. A task before this one may be about
+        to change them, and has not told the registry. Apps that are not named have the port that the registry has.
+      - A real run asks the registry only.
+    type: dict
+    version_added: 1.0.0
 extends_documentation_fragment:
   - ansible.builtin.action_common_attributes
   - serverkit.core._attributes
@@ -339,6 +346,8 @@ ITEM = {
     "check_port": {"type": "bool", "default": True},
 }
 
+TASK = {"exclusive": {"type": "bool", "default": False}, "main_ports": {"type": "dict"}}
+
 
 def label(options: Mapping[str, Any]) -> str:
     """Call an item that cannot be parsed what it is meant to be."""
@@ -348,12 +357,13 @@ def label(options: Mapping[str, Any]) -> str:
 def make_domains(host: Host, params: Mapping[str, Any]) -> Domains:
     listed = params["domains"] if params["domains"] is not None else [params]
     counted = Counter(str(options["app"]) for options in listed)
-    return Domains(host, listed=counted, exclusive=params["exclusive"])
+    main_ports = domain.main_ports(params["main_ports"] or {})
+    return Domains(host, listed=counted, exclusive=params["exclusive"], main_ports=main_ports)
 
 
 def main() -> None:
     run_module(
-        one_or_list(ITEM, "domains", key="app", more={"exclusive": {"type": "bool", "default": False}}),
+        one_or_list(ITEM, "domains", key="app", more=TASK),
         list_option="domains",
         key="app",
         parse=domain.parse,

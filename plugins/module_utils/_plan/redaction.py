@@ -61,9 +61,10 @@ def _base64(raw: bytes) -> Iterator[str]:
 
 
 def fingerprint(secret: str) -> str:
-    """Return a marker that shows whether a secret changed without showing anything of it.
+    """Return a marker that shows whether a secret changed, and from which two reviewers can tell that it is the same.
 
-    Eight hexadecimal digits of a SHA-256 are enough to see a change, and too few to confirm a guess with confidence.
+    Nothing of a generated value can be learned from eight hexadecimal digits of a SHA-256. A guess of a weak one that
+    somebody chose could be confirmed with them.
     """
     return f"<redacted sha256:{hashlib.sha256(secret.encode()).hexdigest()[:8]}>"
 

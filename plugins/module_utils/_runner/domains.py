@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -110,6 +110,7 @@ class Domains:
 
     :param listed: how many items of the task name each app, those that could not be parsed included.
     :param exclusive: whether these apps lose the names that are not listed.
+    :param main_ports: of apps, for check mode: those that the registry would have by now.
     """
 
     kind = "domain"
@@ -120,6 +121,7 @@ class Domains:
         *,
         listed: Mapping[str, int],
         exclusive: bool,
+        main_ports: Mapping[str, int | None] | None = None,
         layout: Layout | None = None,
         registry_path: str | None = None,
         proof_timeout: float = PROOF_TIMEOUT,
@@ -127,6 +129,7 @@ class Domains:
         self._host = host
         self._listed = listed
         self._exclusive = exclusive
+        self._main_ports = main_ports or {}
         self._layout = layout or Layout()
         self._registry_path = registry_path
         self._proof_timeout = proof_timeout
@@ -149,6 +152,9 @@ class Domains:
         self._wanted = wanted
         with self._open(read_only=True) as registry:
             self._snapshot = _snapshot(registry)
+            if self._host.check:
+                ports = {**self._snapshot.main_ports, **self._main_ports}
+                self._snapshot = replace(self._snapshot, main_ports=ports)
         self._prepare_slugs(wanted)
         self._draft = self._decide(wanted)
         self._draft.shared = self._shared_change() if self._draft.sites else None

@@ -156,6 +156,16 @@ def port_number(value: object) -> int:
     return value
 
 
+def main_ports(ports: Mapping[str, Any]) -> dict[str, int | None]:
+    """Return the main ports of apps by their names; an app without one has None.
+
+    :raises InputError: naming what is no app or no port.
+    """
+    # Digits too: what a playbook computes may be text.
+    numbers = {app: int(port) if isinstance(port, str) and port.isdecimal() else port for app, port in ports.items()}
+    return {names.app_name(app): None if number is None else port_number(number) for app, number in numbers.items()}
+
+
 def parse(options: Mapping[str, Any]) -> Wanted:
     """Return a valid item from the options of the module.
 

@@ -158,3 +158,14 @@ def test_all_names() -> None:
 def test_bad_combinations(options: dict[str, Any]) -> None:
     with pytest.raises(InputError):
         parse(**options)
+
+
+def test_main_ports_of_apps() -> None:
+    assert domain.main_ports({"blog": 8001, "shop": "8002", "worker": None}) == {
+        "blog": 8001,
+        "shop": 8002,
+        "worker": None,
+    }
+    for bad in ({"../x": 1}, {"blog": 70000}, {"blog": "x"}):
+        with pytest.raises(InputError):
+            domain.main_ports(bad)

@@ -1,0 +1,34 @@
+# Copyright: serverkit.core contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a module logs on the host about how it was called."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.testing import patch_module_args
+from ansible_collections.serverkit.core.plugins.modules import serverkit_app
+
+SECRETS = ["hunter2'\"", "two\nlines", "back\\slash"]
+
+
+def logged(monkeypatch: pytest.MonkeyPatch, arguments: dict[str, Any]) -> str:
+    lines: list[str] = []
+    monkeypatch.setattr(AnsibleModule, "log", lambda _self, text, **_options: lines.append(text))
+    with patch_module_args({**arguments, "_ansible_check_mode": True}), pytest.raises(SystemExit):
+        serverkit_app.main()
+    return "\n".join(lines)
+
+
+@pytest.mark.parametrize("secret", SECRETS)
+def test_no_secret_is_logged_and_the_rest_is(monkeypatch: pytest.MonkeyPatch, secret: str) -> None:
+    item = {"name": "Bad", "variables": {"TITLE": "Blog"}, "secrets": {"PASSWORD": secret}}
+    for arguments in (item, {"apps": [item]}):
+        text = logged(monkeypatch, {**arguments, "registry_dsn": f"postgresql://u:{secret}@db/x", "definitions": "{}"})
+        assert '"name": "Bad"' in text
+        assert '"TITLE": "Blog"' in text
+        assert not any(form in text for form in (secret, repr(secret)[1:-1], json.dumps(secret)[1:-1], "definitions"))
