@@ -122,9 +122,8 @@ class PlaybookHost(AppHost):
             path.unlink(missing_ok=True)
         argv = [str(pathlib.Path(sys.executable).parent / "ansible-playbook"), "-i", str(inventory), "--diff"]
         argv += [*(["--check"] if check else []), *(["-vvvv"] if verbose else []), "--tags", tags, playbook]
-        done = subprocess.run(
-            argv, env=self._environment(log, environment or {}), cwd=self.work, capture_output=True, text=True
-        )
+        env = self._environment(log, environment or {})
+        done = subprocess.run(argv, env=env, cwd=self.work, capture_output=True, text=True, check=False)
         lines = kept.read_text(encoding="utf-8").splitlines() if kept.exists() else []
         results = {line["task"]: line["result"] for line in map(json.loads, lines)}
         logged = log.read_text(encoding="utf-8") if log.exists() else ""

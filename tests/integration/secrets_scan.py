@@ -24,7 +24,7 @@ _ALPHABET = string.ascii_letters + string.digits
 
 def marker(length: int = 14) -> str:
     """Return a run of letters and digits that is nowhere else."""
-    return "".join(secrets.choice(_ALPHABET) for _ in range(length))
+    return "".join(secrets.choice(_ALPHABET) for _index in range(length))
 
 
 def awkward(middle: str) -> str:
