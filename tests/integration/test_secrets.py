@@ -33,9 +33,8 @@ from ansible_collections.serverkit.core.tests.integration.secrets_scan import Sc
 pytestmark = pytest.mark.real
 
 PRINTABLE = string.printable[62:95] + "$HOME ${MODE} $$ $(id) \\n %s äß€😀 '' \"\" \\"
-KEY = "\n".join(
-    ["-----BEGIN KEY-----", *(f"{marker(31)}+/{marker(31)}" for _index in range(40)), "-----END KEY-----", ""]
-)
+_KEY_LINES = [f"{marker(31)}+/{marker(31)}" for _index in range(40)]
+KEY = "\n".join(["-----BEGIN KEY-----", *_KEY_LINES, "-----END KEY-----", ""])
 
 # Tells all of its secrets in every encoding there is, and dies of it.
 TELL = """
