@@ -61,7 +61,7 @@ def _deploy(host: PlaybookHost, apps: list[dict[str, Any]], *, check: bool) -> s
 
 
 def test_a_change_is_shown_whole_and_nothing_is_written(host: PlaybookHost) -> None:
-    host.tasks([{"name": "log in", "ansible.builtin.ping": {}}])  # which leaves ~/.ansible
+    host.sh("mkdir -p -m 700 /root/.ansible")  # Ansible's own, made at the first task that needs it
     bare = host.sh(SNAPSHOT)
     shown = _deploy(host, _apps(), check=True)
     assert sorted({*bare.splitlines()} ^ {*host.sh(SNAPSHOT).splitlines()}) == []
