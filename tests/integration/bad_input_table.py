@@ -154,7 +154,7 @@ _STORE = "/var/serverkit/serverkit.db"
 _NEWER = f"python3 -c \"import sqlite3; sqlite3.connect('{_STORE}').execute('PRAGMA user_version = 99')\""
 _ASIDE = f"cp -p {_STORE} /root/registry"
 _BACK = f"mv /root/registry {_STORE}"
-_FULL = "mount -t tmpfs -o size=64k none /var/serverkit && cp -a /root/kept/. /var/serverkit/"
+_FULL = "mount -t tmpfs -o size=256k none /var/serverkit && cp -a /root/kept/. /var/serverkit/"
 _FILL = "head -c 1000000 /dev/zero > /var/serverkit/ballast; head -c 1 /dev/zero >> /var/serverkit/ballast; true"
 
 

@@ -69,6 +69,13 @@ class PlaybookHost(AppHost):
         # The path of a socket may have some 100 characters.
         self._sockets = work / "s"
 
+    def keep_nginx(self) -> None:
+        """Keep nginx's configuration as it is now, for `restore_nginx`."""
+        self.sh("cp -a /etc/nginx /root/nginx.before")
+
+    def restore_nginx(self) -> None:
+        self.sh("rm -rf /etc/nginx && mv /root/nginx.before /etc/nginx && systemctl restart nginx")
+
     def connect(self) -> None:
         """Let this controller in, by a key of its own."""
         keygen = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "serverkit-tests", "-f", str(self._key)]

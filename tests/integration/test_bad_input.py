@@ -44,7 +44,7 @@ def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PlaybookHost]:
     for name, text in table.TEMPLATES.items():
         (templates / f"{name}.yaml").write_text(text, encoding="utf-8")
     found.clean()
-    found.sh("cp -a /etc/nginx /root/nginx.before")
+    found.keep_nginx()
     owner = {"name": "owner", "template": "web", "variables": {"HTTP_PORT": table.OWNER_PORT}}
     domain = {"name": "owner.test", "app": "owner", "dns_check": "off"}
     done = found.tasks(
@@ -63,7 +63,7 @@ def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PlaybookHost]:
     assert wait_for(lambda: found.get(table.SQUATTED_PORT))
     yield found
     found.sh("kill $(cat /run/squatter)")
-    found.sh("rm -rf /etc/nginx && mv /root/nginx.before /etc/nginx && systemctl restart nginx")
+    found.restore_nginx()
     found.clean()
     found.disconnect()
 

@@ -44,9 +44,9 @@ def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PlaybookHost]:
     templates.mkdir()
     (templates / "web.yaml").write_text(yaml.safe_dump(WEB, sort_keys=False), encoding="utf-8")
     found.clean()
-    found.sh("cp -a /etc/nginx /root/nginx.before")
+    found.keep_nginx()
     yield found
-    found.sh("rm -rf /etc/nginx && mv /root/nginx.before /etc/nginx && systemctl restart nginx")
+    found.restore_nginx()
     found.clean()
     found.disconnect()
 

@@ -321,7 +321,11 @@ def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PlaybookHost]:
         (templates / f"{name}.yaml").write_text(yaml.safe_dump(template, sort_keys=False), encoding="utf-8")
     (templates / "broken.yaml").write_text("name: Broken\ncompose: [\n", encoding="utf-8")
     found.clean()
+    found.keep_nginx()
+    # As the role nginx does before a domain task.
+    found.sh("rm -f /etc/nginx/sites-enabled/default && systemctl reload nginx")
     yield found
+    found.restore_nginx()
     found.clean()
     found.disconnect()
 
