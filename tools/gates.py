@@ -277,6 +277,17 @@ def molecule(only: Sequence[str] = ()) -> Iterator[Result]:
         yield tool(venv, f"molecule, {name}", ["molecule", "test", "--scenario-name", name])
 
 
+def tidy() -> Iterator[Result]:
+    """Leave no container, volume or network of the test bed behind; its images are the cache of the next run."""
+    venv = dev.ensure_venv("main")
+    argv = [venv / "bin" / "python", TESTBED, "host", "list"]
+    servers = subprocess.run(argv, capture_output=True, text=True, check=True, env=dev.environment(venv)).stdout
+    if servers.strip():
+        console.say(f"... the mirror of the test bed stays, since there are other servers:\n{servers}")
+        return
+    yield tool(venv, "testbed destroy", ["python", TESTBED, "destroy", "--keep-images"])
+
+
 # --- all -------------------------------------------------------------------------------------------------------------
 
 
@@ -315,8 +326,9 @@ GATES: dict[str, Callable[[Sequence[str]], Iterator[Result]]] = {
     "units": units,
     "integration": integration,
     "molecule": molecule,
+    "tidy": lambda _arguments: tidy(),
 }
-TEST = ("lint", "types", "sanity", "units", "integration", "molecule")
+TEST = ("lint", "types", "sanity", "units", "integration", "molecule", "tidy")
 
 
 def main() -> int:
