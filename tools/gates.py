@@ -280,7 +280,7 @@ def molecule(only: Sequence[str] = ()) -> Iterator[Result]:
 def tidy() -> Iterator[Result]:
     """Leave no container, volume or network of the test bed behind; its images are the cache of the next run."""
     venv = dev.ensure_venv("main")
-    argv = [venv / "bin" / "python", TESTBED, "host", "list"]
+    argv = [str(venv / "bin" / "python"), str(TESTBED), "host", "list"]
     servers = subprocess.run(argv, capture_output=True, text=True, check=True, env=dev.environment(venv)).stdout
     if servers.strip():
         console.say(f"... the mirror of the test bed stays, since there are other servers:\n{servers}")
