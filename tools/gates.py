@@ -14,7 +14,7 @@ import sys
 import time
 import xml.etree.ElementTree as ET
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import console
 import dev
@@ -115,7 +115,9 @@ def integration(arguments: Sequence[str] = ()) -> Iterator[Result]:
             return
     env["SERVERKIT_TEST_HOST"] = chosen or INTEGRATION_HOST
     try:
-        yield _pytest("integration", venv, "integration", ["-v", *(arguments or ["tests/integration"])], env)
+        result = _pytest("integration", venv, "integration", ["-v", *(arguments or ["tests/integration"])], env)
+        # All that these tests need was made ready above, so one that is skipped has silently stopped testing.
+        yield replace(result, failed=result.failed + result.skipped, skipped=0) if result.skipped else result
     finally:
         if not chosen:
             tool(venv, "testbed host destroy", ["python", TESTBED, "host", "destroy", INTEGRATION_HOST])
