@@ -80,7 +80,7 @@ PORTS_OF_APPS = [
     _port_of_app("0", 0),
     _port_of_app("70000", 70000),
     _port_of_app("abc", "abc"),
-    _port_of_app("taken by an app", OWNER_PORT, "reserved for owner/HTTP_PORT", "Port 8002 is free"),
+    _port_of_app("taken by an app", OWNER_PORT, "reserved for owner/HTTP_PORT", "is free; without an explicit port"),
     _port_of_app("held by a process", SQUATTED_PORT, "python3"),
     _port_of_app("bound by a stopped container", DOCKER_PORT, "squatter"),
 ]
