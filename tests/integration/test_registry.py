@@ -6,35 +6,35 @@
 
 from __future__ import annotations
 
-import contextlib
 import multiprocessing
 import os
 import pathlib
 import signal
-import threading
-from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import pytest
 from ansible_collections.serverkit.core.plugins.module_utils._errors import ConflictError, RegistryError
 from ansible_collections.serverkit.core.plugins.module_utils._gateways.registry import postgresql, schema, sqlite
-from ansible_collections.serverkit.core.plugins.module_utils._gateways.registry.store import Registry, open_registry
+from ansible_collections.serverkit.core.plugins.module_utils._gateways.registry.store import open_registry
 from ansible_collections.serverkit.core.plugins.module_utils._gateways.settings import Settings
 from ansible_collections.serverkit.core.plugins.module_utils._values.records import (
     AppRecord,
+    CertificateOrder,
+    DatabaseLink,
     DomainRecord,
     PortLease,
     PrivateUrl,
     ReleaseRecord,
     VhostRecord,
 )
-from postgresql_server import PASSWORD, Cluster
+from postgresql_server import Cluster
+from registry_access import reading, writing
 
 pytestmark = pytest.mark.real
 
 BLOG = AppRecord("blog", "wordpress", "1.2", "started", "abc", {"web": "h1", "db": "h2"}, 8001, True)
 LEASE = PortLease(8001, "tcp", "blog", "http")
-
-Opener = Callable[[bool], contextlib.AbstractContextManager[Registry]]
+NAME = "blog.example"
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -44,16 +44,6 @@ def settings(request: pytest.FixtureRequest, tmp_path: pathlib.Path, monkeypatch
         return Settings()
     cluster: Cluster = request.getfixturevalue("cluster")
     return Settings(registry_dsn=cluster.dsn(), registry_host="web1")
-
-
-@contextlib.contextmanager
-def writing(settings: Settings) -> Iterator[Registry]:
-    with open_registry(settings, read_only=False) as registry, registry.transaction():
-        yield registry
-
-
-def reading(settings: Settings) -> contextlib.AbstractContextManager[Registry]:
-    return open_registry(settings, read_only=True)
 
 
 def test_a_registry_that_is_not_there_yet_is_empty(settings: Settings) -> None:
@@ -66,6 +56,10 @@ def test_a_registry_that_is_not_there_yet_is_empty(settings: Settings) -> None:
         assert registry.private_urls() == ()
         assert registry.private_urls_elsewhere() == {}
         assert registry.vhosts() == {}
+        assert registry.shared_elsewhere() == frozenset()
+        assert registry.certificate_orders() == ()
+        assert registry.links() == ()
+        assert registry.links_elsewhere() == ()
 
 
 def test_a_reader_makes_no_tables(settings: Settings, cluster: Cluster) -> None:
@@ -195,6 +189,126 @@ def test_private_urls_and_vhosts(settings: Settings) -> None:
         assert (registry.private_urls(), registry.vhosts()) == ((), {})
 
 
+def order(at: str, *, directory: str = "https://ca.example/dir", names: tuple[str, ...] = (NAME,)) -> CertificateOrder:
+    return CertificateOrder("serverkit-blog", names, directory, at, "issued")
+
+
+def test_certificate_orders_of_a_quarter_are_kept(settings: Settings) -> None:
+    old, edge, new = (order(f"2026-{day}T12:00:00Z") for day in ("01-01", "01-02", "04-02"))
+    failed = replace(new, outcome="rate_limited", reason="too many", retry_after="2026-04-03T00:00:00Z")
+    with writing(settings) as registry:
+        registry.add_certificate_order(old)
+        registry.add_certificate_order(edge)
+        registry.add_certificate_order(new)
+        registry.add_certificate_order(failed)
+    with reading(settings) as registry:
+        assert registry.certificate_orders() == (edge, new, failed)
+        assert registry.certificate_orders("2026-01-02T12:00:01Z") == (new, failed)
+
+
+def link(app: str = "blog", name: str = "main", **changes: object) -> DatabaseLink:
+    known = DatabaseLink(app, name, "mysql", "mysql://db.example:3306", app, f"{app}_u", "owner", "db.example", 3306)
+    return replace(known, **changes)  # type: ignore[arg-type]
+
+
+def test_links(settings: Settings) -> None:
+    full = link(env_prefix="DB", services=("web", "worker"), options={"tls": {"verify": True}})
+    cache = link(name="cache", engine="redis", server="redis://127.0.0.1:6379", database="blog:", port=6379)
+    with writing(settings) as registry:
+        registry.put_link(link())
+        registry.put_link(full)
+        registry.put_link(cache)
+        registry.put_link(link("shop"))
+    with reading(settings) as registry:
+        assert registry.links() == (cache, full, link("shop"))
+        assert registry.links_elsewhere() == ()
+    with writing(settings) as registry:
+        registry.remove_link("blog", "cache")
+        registry.remove_link("blog", "absent")
+        assert registry.links() == (full, link("shop"))
+
+
+def test_an_app_may_have_two_links_to_its_own_database(settings: Settings) -> None:
+    with writing(settings) as registry:
+        registry.put_link(link())
+        registry.put_link(link(name="reports", user="blog_ro", privileges="readonly"))
+        assert len(registry.links()) == 2
+
+
+@pytest.mark.parametrize(
+    ("taken", "what"),
+    [
+        ({"database": "blog"}, r"the database blog of mysql://db\.example:3306"),
+        ({"user": "blog_u"}, r"the user blog_u of mysql://db\.example:3306"),
+    ],
+)
+def test_a_database_and_a_user_have_one_owner(settings: Settings, taken: dict[str, object], what: str) -> None:
+    with writing(settings) as registry:
+        registry.put_link(link())
+    with pytest.raises(ConflictError, match=rf"give {what} to the app shop: it belongs to the app blog\."):
+        with writing(settings) as registry:
+            registry.put_link(link("shop", **taken))
+    with writing(settings) as registry:  # the same names on another server are others
+        registry.put_link(link("shop", server="mysql://db2.example:3306", **taken))
+        assert len(registry.links()) == 2
+
+
+@pytest.mark.parametrize(
+    ("server", "local"),
+    [
+        ("mysql://127.0.0.1:3306", True),
+        ("mysql://localhost:3306", True),
+        ("redis://[::1]:6379", True),
+        ("postgresql:///run/postgresql", True),
+        ("mysql://db.example:3306", False),
+        ("postgresql://10.0.0.5:5432", False),
+        ("postgresql://127.example:5432", False),
+    ],
+)
+def test_a_server_on_loopback_is_another_one_on_each_host(server: str, local: bool) -> None:
+    assert link(server=server).local is local
+
+
+def version_one(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make a registry as the first release of the collection did."""
+    with monkeypatch.context() as patched:
+        patched.setattr(schema, "MIGRATIONS", schema.MIGRATIONS[:1])
+        with writing(settings) as registry:
+            registry.put_app(BLOG)
+            registry.put_vhost(VhostRecord("blog", "h1"))
+            registry._write(
+                "INSERT INTO domains (host, name, app, primary_name, options) VALUES (?, ?, ?, ?, ?)",
+                (registry._host, NAME, "blog", NAME, '{"port": 8001}'),
+            )
+
+
+def test_a_registry_of_the_first_release_keeps_what_it_knows(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    version_one(settings, monkeypatch)
+    domain = DomainRecord(NAME, "blog", NAME, {"port": 8001})
+    with reading(settings) as registry:  # a copy in memory: nothing is written yet
+        assert registry.domains() == (domain,)
+        assert registry.links() == ()
+    with writing(settings) as registry:
+        assert registry.domains() == (domain,)
+        assert registry.apps() == {"blog": BLOG}
+        assert registry.vhosts() == {"blog": VhostRecord("blog", "h1")}
+        registry.put_link(link())
+    with pytest.raises(ConflictError, match="it belongs to the app blog"):
+        with writing(settings) as registry:
+            registry.replace_domains("shop", [DomainRecord(NAME, "shop", NAME)])
+
+
+def test_two_apps_of_one_host_cannot_share_a_name(settings: Settings) -> None:
+    with writing(settings) as registry:
+        registry.replace_domains("blog", [DomainRecord(NAME, "blog", NAME, shared=True)])
+        assert registry.domains() == (DomainRecord(NAME, "blog", NAME, shared=True),)
+    with pytest.raises(ConflictError, match="it belongs to the app blog"):
+        with writing(settings) as registry:
+            registry.replace_domains("shop", [DomainRecord(NAME, "shop", NAME, shared=True)])
+
+
 def test_unicode_quotes_and_placeholders_are_only_text(settings: Settings) -> None:
     odd = AppRecord("blog", 'it\'s "100 %s" ?', "ü✓", "started", "a\\b", {"%(x)s": "?"})
     with writing(settings) as registry:
@@ -233,9 +347,9 @@ def test_a_read_only_registry_cannot_write_even_by_mistake(settings: Settings) -
 def test_a_newer_schema_is_refused(settings: Settings) -> None:
     with writing(settings) as registry:
         registry.put_app(BLOG)
-        registry._driver.set_schema_version(7)
+        registry._driver.set_schema_version(99)
     for read_only in (True, False):
-        with pytest.raises(RegistryError, match=r"its schema has version 7, and this version of serverkit\.core knows"):
+        with pytest.raises(RegistryError, match=r"its schema has version 99, and this version of serverkit"):
             with open_registry(settings, read_only=read_only):
                 pass
 
@@ -306,141 +420,3 @@ def test_a_writer_that_waits_too_long_is_told_why(settings: Settings, monkeypatc
         with pytest.raises(RegistryError, match=r"kept it locked for 1 seconds\. Wait for them to end"):
             with writing(settings):
                 pass
-
-
-def test_hosts_share_names_but_not_ports(cluster: Cluster) -> None:
-    dsn = cluster.dsn()
-    web1, web2 = Settings(dsn, "web1"), Settings(dsn, "web2")
-    with writing(web1) as registry:
-        registry.add_port(LEASE)
-        registry.put_app(BLOG)
-        registry.replace_domains("blog", [DomainRecord("blog.example", "blog", "blog.example")])
-        registry.replace_private_urls("blog", [PrivateUrl("k3y", "blog")])
-    with writing(web2) as registry:
-        assert (registry.ports(), registry.apps(), registry.domains()) == ((), {}, ())
-        assert registry.domains_elsewhere() == {"blog.example": "the app blog on web1"}
-        assert registry.private_urls_elsewhere() == {"k3y": "the app blog on web1"}
-        registry.add_port(LEASE)
-        registry.put_app(BLOG)
-    with pytest.raises(ConflictError, match="it belongs to the app blog on web1"):
-        with writing(web2) as registry:
-            registry.replace_domains("blog", [DomainRecord("blog.example", "blog", "blog.example")])
-    with pytest.raises(ConflictError, match="it belongs to the app blog on web1"):
-        with writing(web2) as registry:
-            registry.replace_private_urls("blog", [PrivateUrl("k3y", "blog")])
-
-
-def test_writers_of_different_hosts_wait_for_each_other_only_for_shared_names(cluster: Cluster) -> None:
-    dsn = cluster.dsn()
-    web1, web2 = Settings(dsn, "web1"), Settings(dsn, "web2")
-    outcome: list[str] = []
-
-    def claim() -> None:
-        try:
-            with writing(web2) as registry:
-                registry.replace_domains("shop", [DomainRecord("x.example", "shop", "x.example")])
-        except ConflictError as error:
-            outcome.append(str(error))
-
-    with writing(web1) as first:
-        with writing(web2) as second:
-            second.add_port(LEASE)
-        first.replace_domains("blog", [DomainRecord("x.example", "blog", "x.example")])
-        other = threading.Thread(target=claim)
-        other.start()
-        other.join(0.5)
-        assert other.is_alive()
-    other.join()
-    assert "x.example to the app shop: it belongs to the app blog on web1" in outcome[0]
-
-
-def test_the_host_is_called_by_its_host_name_unless_it_is_told_otherwise(
-    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("socket.gethostname", lambda: "web7")
-    dsn = cluster.dsn()
-    with writing(Settings(dsn)) as registry:
-        registry.add_port(LEASE)
-    with reading(Settings(dsn, "web7")) as registry:
-        assert registry.ports() == (LEASE,)
-
-
-def error_of(settings: Settings, *, read_only: bool = False) -> str:
-    with pytest.raises(RegistryError) as caught:
-        with open_registry(settings, read_only=read_only):
-            pass
-    assert caught.value.__cause__ is None
-    return str(caught.value)
-
-
-@pytest.mark.parametrize("read_only", [True, False])
-def test_no_error_shows_the_password(cluster: Cluster, read_only: bool) -> None:
-    dsn = cluster.dsn()
-    encoded = dsn.split(":")[2].partition("@")[0]
-    wrong = Settings(dsn.replace(encoded, "wr0ng-s3cr3t"), "web1")
-    unreachable = Settings(dsn.replace(f":{cluster.port}/", ":1/"), "web1")
-    unknown_host = Settings(dsn.replace("127.0.0.1", "no-such-host.invalid"), "web1")
-    no_database = Settings(f"{dsn}_absent", "web1")
-    texts = [error_of(case, read_only=read_only) for case in (wrong, unreachable, unknown_host, no_database)]
-    assert "password authentication failed" in texts[0]
-    assert "refused" in texts[1]
-    assert "no-such-host.invalid" in texts[2]
-    assert "does not exist" in texts[3]
-    for text in texts:
-        assert "s3cr3t" not in text
-        assert PASSWORD not in text
-        assert encoded not in text
-        assert "Check registry_dsn and the PostgreSQL server" in text
-
-
-def test_a_role_that_may_not_make_tables_is_told_so(cluster: Cluster) -> None:
-    dsn = cluster.dsn(user="limited")
-    database = dsn.rpartition("/")[2]
-    cluster.psql(f"ALTER DATABASE {database} OWNER TO postgres")
-    cluster.psql("REVOKE CREATE ON SCHEMA public FROM PUBLIC", database)
-    with pytest.raises(RegistryError, match=r"permission denied.*Let the role of registry_dsn own the database"):
-        with writing(Settings(dsn, "web1")):
-            pass
-
-
-def test_a_standby_is_refused_with_advice(cluster: Cluster) -> None:
-    dsn = cluster.dsn()
-    with writing(Settings(dsn, "web1")):
-        pass
-    cluster.psql(f"ALTER DATABASE {dsn.rpartition('/')[2]} SET default_transaction_read_only = on")
-    with reading(Settings(dsn, "web1")) as registry:
-        assert registry.ports() == ()
-
-
-def test_a_server_that_goes_away_is_an_error_and_nothing_is_written(cluster: Cluster) -> None:
-    dsn = cluster.dsn()
-    settings = Settings(dsn, "web1")
-
-    def cut_off() -> None:
-        with writing(settings) as registry:
-            registry.add_port(LEASE)
-            cluster.psql(
-                f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{dsn.rpartition('/')[2]}'"
-            )
-            registry.put_app(BLOG)
-
-    with pytest.raises(RegistryError) as caught:
-        cut_off()
-    assert PASSWORD not in str(caught.value)
-    with reading(settings) as registry:
-        assert registry.ports() == ()
-
-
-def test_a_failed_statement_cannot_be_committed(cluster: Cluster) -> None:
-    settings = Settings(cluster.dsn(), "web1")
-
-    def go_on_after_a_failure() -> None:
-        with writing(settings) as registry:
-            registry.add_port(LEASE)
-            with contextlib.suppress(RegistryError):
-                registry._driver.execute("SELECT nothing FROM nowhere")
-
-    with pytest.raises(RegistryError, match="an earlier statement had failed"):
-        go_on_after_a_failure()
-    with reading(settings) as registry:
-        assert registry.ports() == ()

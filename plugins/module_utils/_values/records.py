@@ -8,11 +8,17 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
+from urllib.parse import urlsplit
 
 Protocol = Literal["tcp", "udp"]
+OrderOutcome = Literal["issued", "failed", "rate_limited", "rehearsal_failed"]
+
+# Addresses that are another machine on each host.
+_LOOPBACK = re.compile(r"localhost|127\.[0-9.]+|::1")
 
 
 @dataclass(frozen=True)
@@ -62,12 +68,16 @@ class ReleaseRecord:
 
 @dataclass(frozen=True)
 class DomainRecord:
-    """A name that nginx answers for. An alias is a row of its own whose `primary` is the domain it belongs to."""
+    """A name that nginx answers for. An alias is a row of its own whose `primary` is the domain it belongs to.
+
+    A name has one row over all hosts of the registry, unless every host that has it says that it is `shared`.
+    """
 
     name: str
     app: str
     primary: str
     options: Mapping[str, Any] = field(default_factory=dict)
+    shared: bool = False
 
 
 @dataclass(frozen=True)
@@ -85,3 +95,52 @@ class VhostRecord:
 
     app: str
     content_hash: str
+
+
+@dataclass(frozen=True)
+class CertificateOrder:
+    """One try to get a certificate from a CA, so that the next tries stay below the CA's limits.
+
+    :ivar directory: the CA's ACME directory URL.
+    :ivar at: when, and `retry_after`: from when on the CA takes another, both RFC 3339 in UTC with whole seconds, so
+        that they sort as text: `2026-01-31T12:00:00Z`.
+    """
+
+    lineage: str
+    names: tuple[str, ...]
+    directory: str
+    at: str
+    outcome: OrderOutcome
+    reason: str = ""
+    retry_after: str | None = None
+
+
+@dataclass(frozen=True)
+class DatabaseLink:
+    """An app's own database and user on a server; no password.
+
+    :ivar name: tells the links of an app apart.
+    :ivar server: which server it is, whoever looks at it: `mysql://127.0.0.1:3306`, `postgresql:///run/postgresql`.
+    :ivar database: what no other app may have on that server; for Redis the prefix of the app's keys.
+    :ivar host: where the app's containers reach the server, with `port`.
+    :ivar services: the Compose services that get the variables; none means all.
+    """
+
+    app: str
+    name: str
+    engine: str
+    server: str
+    database: str
+    user: str
+    privileges: str
+    host: str
+    port: int
+    env_prefix: str = ""
+    services: tuple[str, ...] = ()
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def local(self) -> bool:
+        """Whether the same `server` on another host is another server: a socket, or a loopback address."""
+        address = urlsplit(self.server).hostname
+        return not address or _LOOPBACK.fullmatch(address) is not None

@@ -12,8 +12,8 @@ list has no word for is a dialect's own (AUTOINCREMENT, JSONB, BOOLEAN): numbers
 
 from __future__ import annotations
 
-# `host` is the same in all rows of a SQLite file. Domains and private URLs are unique over all hosts, the rest is
-# unique per host.
+# `host` is the same in all rows of a SQLite file. Domains (but for shared ones) and private URLs are unique over all
+# hosts, the rest is unique per host.
 _FIRST = (
     """
     CREATE TABLE ports (
@@ -80,4 +80,58 @@ _FIRST = (
     """,
 )
 
-MIGRATIONS: tuple[tuple[str, ...], ...] = (_FIRST,)
+# The key of `domains` was the name. Now several hosts may have a name, when each of them says that it is shared; the
+# index is what is left of that key for the others. SQLite cannot change a primary key, so the table is made anew.
+_SHARED_DOMAINS_CERTIFICATES_LINKS = (
+    """
+    CREATE TABLE domains_with_shared (
+        host TEXT NOT NULL,
+        name TEXT NOT NULL,
+        app TEXT NOT NULL,
+        primary_name TEXT NOT NULL,
+        options TEXT NOT NULL,
+        shared INTEGER NOT NULL CHECK (shared IN (0, 1)),
+        PRIMARY KEY (host, name)
+    )
+    """,
+    """
+    INSERT INTO domains_with_shared (host, name, app, primary_name, options, shared)
+    SELECT host, name, app, primary_name, options, 0 FROM domains
+    """,
+    "DROP TABLE domains",
+    "ALTER TABLE domains_with_shared RENAME TO domains",
+    "CREATE UNIQUE INDEX domains_not_shared ON domains (name) WHERE shared = 0",
+    """
+    CREATE TABLE certificate_orders (
+        host TEXT NOT NULL,
+        lineage TEXT NOT NULL,
+        names TEXT NOT NULL,
+        directory TEXT NOT NULL,
+        at TEXT NOT NULL,
+        outcome TEXT NOT NULL,
+        reason TEXT NOT NULL,
+        retry_after TEXT
+    )
+    """,
+    "CREATE INDEX certificate_orders_at ON certificate_orders (at)",
+    """
+    CREATE TABLE database_links (
+        host TEXT NOT NULL,
+        app TEXT NOT NULL,
+        name TEXT NOT NULL,
+        engine TEXT NOT NULL,
+        server TEXT NOT NULL,
+        database_name TEXT NOT NULL,
+        user_name TEXT NOT NULL,
+        privileges TEXT NOT NULL,
+        address TEXT NOT NULL,
+        port INTEGER NOT NULL CHECK (port BETWEEN 1 AND 65535),
+        env_prefix TEXT NOT NULL,
+        services TEXT NOT NULL,
+        options TEXT NOT NULL,
+        PRIMARY KEY (host, app, name)
+    )
+    """,
+)
+
+MIGRATIONS: tuple[tuple[str, ...], ...] = (_FIRST, _SHARED_DOMAINS_CERTIFICATES_LINKS)
