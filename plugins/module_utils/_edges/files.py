@@ -9,19 +9,22 @@
 from __future__ import annotations
 
 import os
+import pwd
 import stat
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from ansible_collections.serverkit.core.plugins.module_utils._errors import HostError
 
 
 @dataclass(frozen=True)
 class FileState:
-    """A regular file's content (bytes read as UTF-8, undecodable ones kept by surrogateescape) and permission bits."""
+    """A regular file's content (bytes read as UTF-8, undecodable ones kept by surrogateescape), its permission bits
+    and its owner's number."""
 
     content: str
     mode: int
+    uid: int = field(default=0, compare=False)
 
 
 def read(path: str) -> FileState | None:
@@ -31,7 +34,8 @@ def read(path: str) -> FileState | None:
     """
     try:
         with open(path, encoding="utf-8", errors="surrogateescape", newline="") as stream:
-            return FileState(stream.read(), stat.S_IMODE(os.fstat(stream.fileno()).st_mode))
+            status = os.fstat(stream.fileno())
+            return FileState(stream.read(), stat.S_IMODE(status.st_mode), status.st_uid)
     except FileNotFoundError:
         return None
     except OSError as error:
@@ -51,19 +55,31 @@ def make_directory(path: str, mode: int = 0o755) -> None:
         raise HostError(f"make the directory {path}", error.strerror or str(error)) from error
 
 
-def write(path: str, content: str, mode: int) -> None:
+def user_name(uid: int) -> str:
+    """Return the name of a user, or the number as text when there is no such user."""
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return str(uid)
+
+
+def write(path: str, content: str, mode: int, owner: str = "") -> None:
     """Replace a file in one step: readers see the old content or the new, after a crash too.
 
     The temporary file is made in the same directory (rename(2) works within one file system only), with its final
-    permission bits before any content is in it.
+    owner and permission bits before any content is in it.
 
-    :raises HostError: when the disk is full, read-only or refuses; the old file is then still there, unchanged.
+    :param owner: the name of the user whose the file shall be; empty is whoever runs this.
+    :raises HostError: when the disk is full, read-only or refuses, or there is no such user; the old file is then still
+        there, unchanged.
     """
     directory = os.path.dirname(path)
     temporary = ""
+    uid = _user_id(path, owner) if owner else -1
     try:
         descriptor, temporary = tempfile.mkstemp(prefix=f".{os.path.basename(path)[:100]}.", dir=directory)
         with os.fdopen(descriptor, "w", encoding="utf-8", errors="surrogateescape", newline="") as stream:
+            os.fchown(stream.fileno(), uid, -1)
             os.fchmod(stream.fileno(), mode)
             stream.write(content)
             stream.flush()
@@ -74,6 +90,13 @@ def write(path: str, content: str, mode: int) -> None:
         if temporary and os.path.exists(temporary):
             os.unlink(temporary)
         raise HostError(f"write {path}", error.strerror or str(error)) from error
+
+
+def _user_id(path: str, owner: str) -> int:
+    try:
+        return int(owner) if owner.isdecimal() else pwd.getpwnam(owner).pw_uid
+    except KeyError as error:
+        raise HostError(f"write {path}", f"there is no user {owner}, whose it has to be") from error
 
 
 def create_empty(path: str, mode: int) -> bool:

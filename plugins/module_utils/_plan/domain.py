@@ -10,10 +10,19 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Any
 
 from ansible_collections.serverkit.core.plugins.module_utils._errors import ConflictError, HostError, ServerkitError
-from ansible_collections.serverkit.core.plugins.module_utils._plan.vhost import Backend, Private, Server, Site
+from ansible_collections.serverkit.core.plugins.module_utils._plan.vhost_model import (
+    Private,
+    PrivateDomain,
+    Server,
+    Site,
+)
+from ansible_collections.serverkit.core.plugins.module_utils._values import expiry, site_parsing
 from ansible_collections.serverkit.core.plugins.module_utils._values.domain import Wanted
+from ansible_collections.serverkit.core.plugins.module_utils._values.nginx import TlsFiles
 from ansible_collections.serverkit.core.plugins.module_utils._values.records import DomainRecord, PrivateUrl
 
 
@@ -38,13 +47,19 @@ class Names:
 
 Owned = Mapping[str, Names]
 
+_LONGEST_LABEL = 63  # RFC 1035, section 2.3.4
+
 
 @dataclass(frozen=True)
 class Elsewhere:
-    """Names that other hosts of the registry have, each with its owner in words."""
+    """Names that other hosts of the registry have, each with its owner in words.
+
+    :ivar shared: those of the domains that all of their owners share.
+    """
 
     domains: Mapping[str, str] = field(default_factory=dict)
     slugs: Mapping[str, str] = field(default_factory=dict)
+    shared: Collection[str] = ()
 
 
 @dataclass(frozen=True)
@@ -63,6 +78,8 @@ def resolve(
     exclusive: Collection[str],
     slugs: Mapping[str, str],
     failures: Mapping[int, ServerkitError],
+    now: datetime,
+    private_domain: str = "",
 ) -> Resolution:
     """Return who has which name after the task.
 
@@ -71,10 +88,12 @@ def resolve(
     :param exclusive: apps that lose what is not listed.
     :param slugs: for each app a random slug, for the case that it needs one.
     :param failures: items known to fail for other reasons.
+    :param now: with its time zone; where the time of a private URL starts.
+    :param private_domain: where private URLs are names below it, its name: those names are no one else's.
     """
     failed = dict(failures)
     while True:
-        result = _attempt(wanted, owned, elsewhere, exclusive, slugs, failed)
+        result = _attempt(wanted, owned, elsewhere, exclusive, slugs, failed, now, private_domain)
         if len(result.failures) == len(failed):
             return result
         failed = dict(result.failures)
@@ -87,6 +106,8 @@ def _attempt(
     exclusive: Collection[str],
     slugs: Mapping[str, str],
     failed: Mapping[int, ServerkitError],
+    now: datetime,
+    private_domain: str,
 ) -> Resolution:
     good = [(position, item) for position, item in enumerate(wanted) if position not in failed]
     # An app one of whose items failed keeps what it has: the failed item may be what names it.
@@ -99,10 +120,11 @@ def _attempt(
         has = names.get(item.app, Names())
         try:
             if item.kind == "domain":
+                _check_private_domain(item, names, private_domain)
                 names[item.app] = replace(has, domains=_with_domain(has, item, names, elsewhere))
             else:
-                row = _private_url(item, owned.get(item.app, Names()), slugs)
-                _check_slug(row, names, elsewhere)
+                row = _private_url(item, owned.get(item.app, Names()), slugs, now)
+                _check_slug(row, names, elsewhere, private_domain)
                 names[item.app] = replace(has, private=row)
         except ConflictError as error:
             failures[position] = error
@@ -127,16 +149,17 @@ def _replaces_private_url(own: Iterable[Wanted], has: PrivateUrl | None) -> bool
 
 
 def _with_domain(has: Names, item: Wanted, names: Owned, elsewhere: Elsewhere) -> tuple[DomainRecord, ...]:
-    for name in (item.domain, *item.aliases):
-        owner = _owner(name, names) or elsewhere.domains.get(name, "")
+    for name in item.names:
+        shared = item.shared and name in elsewhere.shared
+        owner = _owner(name, names) or ("" if shared else elsewhere.domains.get(name, ""))
         if owner:
             raise ConflictError(
                 f"give the domain {name} to the app {item.app}",
                 f"it belongs to {owner}",
                 "Take it from there first, or choose another name",
             )
-    rows = [DomainRecord(item.domain, item.app, item.domain, item.options)]
-    rows += [DomainRecord(alias, item.app, item.domain) for alias in item.aliases]
+    rows = [DomainRecord(item.domain, item.app, item.domain, item.options, item.shared)]
+    rows += [DomainRecord(alias, item.app, item.domain, shared=item.shared) for alias in item.aliases]
     return tuple(sorted((*has.domains, *rows), key=lambda row: row.name))
 
 
@@ -148,13 +171,39 @@ def _owner(name: str, names: Owned) -> str:
     return ""
 
 
-def _private_url(item: Wanted, had: Names, slugs: Mapping[str, str]) -> PrivateUrl:
-    slug = item.slug or (had.private.slug if had.private else slugs[item.app])
-    return PrivateUrl(slug, item.app, item.options)
+def _private_url(item: Wanted, had: Names, slugs: Mapping[str, str], now: datetime) -> PrivateUrl:
+    row = had.private
+    slug = item.slug or (row.slug if row else slugs[item.app])
+    options = dict(item.options)
+    if item.expires is not None:
+        same = row is not None and row.slug == slug and row.options.get("expires") == item.expires
+        # A duration runs from when it was first asked for, not from each run.
+        known = row.options.get("until") if row is not None and same else None
+        options["until"] = known or expiry.until(item.expires, now)
+    return PrivateUrl(slug, item.app, options)
 
 
-def _check_slug(row: PrivateUrl, names: Owned, elsewhere: Elsewhere) -> None:
+def expired(row: PrivateUrl, now: datetime) -> bool:
+    """Whether a private URL has come to its end. Its row stays, so that the slug is not drawn, or given, anew."""
+    end = row.options.get("until")
+    return isinstance(end, str) and expiry.seconds(end) <= now.timestamp()
+
+
+def _check_private_domain(item: Wanted, names: Owned, private_domain: str) -> None:
+    """Refuse names that private URLs have, or may get."""
+    hosts = {f"{has.private.slug}.{private_domain}": app for app, has in names.items() if has.private}
+    for name in item.names if private_domain else ():
+        if name == f"*.{private_domain}" or name in hosts:
+            owner = f"the private URL of {hosts[name]}" if name in hosts else "the private URLs of this host"
+            raise ConflictError(
+                f"give the domain {name} to the app {item.app}", f"it belongs to {owner}", "Choose another name"
+            )
+
+
+def _check_slug(row: PrivateUrl, names: Owned, elsewhere: Elsewhere, private_domain: str) -> None:
     owner = elsewhere.slugs.get(row.slug, "")
+    if private_domain and not owner:
+        owner = _owner(f"{row.slug}.{private_domain}", names)
     for app, has in names.items():
         if has.private and has.private.slug == row.slug and app != row.app:
             owner = f"the app {app}"
@@ -164,31 +213,80 @@ def _check_slug(row: PrivateUrl, names: Owned, elsewhere: Elsewhere) -> None:
         )
 
 
-def site(app: str, names: Names, main_port: int | None, *, guess: bool) -> Site:
+def site(
+    app: str,
+    names: Names,
+    main_ports: Mapping[str, int | None],
+    *,
+    guess: bool,
+    now: datetime,
+    certificates: Mapping[str, TlsFiles] | None = None,
+    private_domain: PrivateDomain | None = None,
+) -> Site:
     """Return what nginx has to serve for an app.
 
-    :param main_port: the app's port in the registry, where it has one.
+    :param main_ports: the ports in the registry of all apps that have one.
     :param guess: whether a port that nobody knows yet may stay open, since the result is only shown.
+    :param now: with its time zone; private URLs that have expired are left out.
+    :param certificates: by domain (not by alias).
+    :param private_domain: the domain of private URLs, where they have one.
     :raises HostError: when a port is not known.
+    :raises InputError: when an option in the registry is not valid any more.
     """
-
-    def backend(options: Mapping[str, object]) -> Backend:
-        port = options.get("port", main_port)
-        if port is None and not guess:
-            raise HostError(
-                f"serve the app {app}",
-                "its port is not known, since the registry has no such app with a published port",
-                "Deploy the app first, or give port",
-            )
-        return Backend(port if isinstance(port, int) else None, options.get("websocket") is not False)
-
+    found = certificates or {}
     servers = []
     for row in names.domains:
         if row.primary == row.name:
             aliases = sorted(other.name for other in names.domains if other.primary == row.name != other.name)
-            servers.append(Server((row.name, *aliases), backend(row.options)))
-    private = Private(names.private.slug, backend(names.private.options)) if names.private else None
+            servers.append(_server(app, (row.name, *aliases), row.options, main_ports, found.get(row.name), guess))
+    private = None
+    if names.private is not None and not expired(names.private, now):
+        private = _private(app, names.private, main_ports, private_domain, guess)
     return Site(app, tuple(servers), private)
+
+
+def _server(
+    app: str,
+    names: tuple[str, ...],
+    options: Mapping[str, Any],
+    main_ports: Mapping[str, int | None],
+    tls: TlsFiles | None,
+    guess: bool,
+) -> Server:
+    site_options = site_parsing.from_row(options)
+    port = None if site_options.own_target else _port(app, options.get("port", main_ports.get(app)), guess)
+    path_ports: dict[str, int | None] = {}
+    for path in site_options.paths:
+        if path.port is not None:
+            path_ports[path.path] = path.port
+        elif path.app:
+            path_ports[path.path] = _port(path.app, main_ports.get(path.app), guess)
+        elif path.root is None and not site_options.upstreams_of(path)[0]:
+            path_ports[path.path] = _port(app, options.get("port", main_ports.get(app)), guess)
+    return Server(names, port, site_options, tls, path_ports)
+
+
+def _private(
+    app: str, row: PrivateUrl, main_ports: Mapping[str, int | None], domain: PrivateDomain | None, guess: bool
+) -> Private:
+    if domain is not None and len(row.slug) > _LONGEST_LABEL:
+        raise HostError(
+            f"serve the private URL of {app} below {domain.name}",
+            f"its slug has {len(row.slug)} characters, and a part of a domain has at most {_LONGEST_LABEL}",
+            "Choose a shorter slug",
+        )
+    port = _port(app, row.options.get("port", main_ports.get(app)), guess)
+    return Private(row.slug, port, site_parsing.from_row(row.options), row.options.get("until", ""), domain)
+
+
+def _port(app: str, port: object, guess: bool) -> int | None:
+    if port is None and not guess:
+        raise HostError(
+            f"serve the app {app}",
+            "its port is not known, since the registry has no such app with a published port",
+            "Deploy the app first, or give port",
+        )
+    return port if isinstance(port, int) else None
 
 
 def described(rows: Sequence[object]) -> str:
@@ -199,9 +297,9 @@ def described(rows: Sequence[object]) -> str:
 def _described(row: object) -> str:
     if isinstance(row, DomainRecord):
         text = row.name if row.name == row.primary else f"{row.name} (alias of {row.primary})"
-        options = row.options
+        options = {**row.options, **({"shared": True} if row.shared else {})}
     elif isinstance(row, PrivateUrl):
-        text, options = f"/p/{row.slug}/", row.options
+        text, options = f"/p/{row.slug}/", dict(row.options)
     else:
         raise TypeError(f"no row of the registry: {row!r}")
     return " ".join([text, *(f"{key}={value}" for key, value in sorted(options.items()))])

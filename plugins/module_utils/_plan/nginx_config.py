@@ -8,23 +8,26 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from ansible_collections.serverkit.core.plugins.module_utils._values.nginx_syntax import (
+    Directive,
+    UnreadableConfigurationError,
+    parse,
+    walk,
+)
 
-class UnreadableConfigurationError(Exception):
-    """The text is not nginx configuration; `nginx -t` says why better than this reader could."""
-
-
-@dataclass(frozen=True)
-class Directive:
-    """A directive with its parameters, unquoted. `block` is None for one that ends in a semicolon."""
-
-    name: str
-    arguments: tuple[str, ...]
-    line: int
-    block: tuple[Directive, ...] | None = None
+__all__ = [
+    "Directive",
+    "ServerBlock",
+    "UnreadableConfigurationError",
+    "listens_as_default",
+    "parse",
+    "server_blocks",
+    "special_addresses",
+    "walk",
+]
 
 
 @dataclass(frozen=True)
@@ -35,27 +38,6 @@ class ServerBlock:
     line: int
     names: tuple[str, ...]
     listens: tuple[tuple[str, ...], ...]
-
-
-_ESCAPE = re.compile(r"""\\(["'\\trn])""")
-_ESCAPED = {"t": "\t", "r": "\r", "n": "\n"}
-
-_Token = tuple[str, int, bool]  # text, line, whether it is one of { } ; written as such
-
-
-def parse(text: str) -> tuple[Directive, ...]:
-    """Return the directives of a file, by the rules of ngx_conf_read_token().
-
-    :raises UnreadableConfigurationError: when braces, quotes or semicolons do not add up.
-    """
-    return tuple(_directives(_tokens(text), nested=False))
-
-
-def walk(directives: Sequence[Directive]) -> Iterator[Directive]:
-    """Yield the directives and all those in their blocks."""
-    for directive in directives:
-        yield directive
-        yield from walk(directive.block or ())
 
 
 def server_blocks(path: str, directives: Sequence[Directive]) -> Iterator[ServerBlock]:
@@ -99,71 +81,3 @@ def _on_port(address: str, port: int) -> bool:
 
 def _wildcard(address: str) -> bool:
     return _split_listen(address)[0] in ("*", "0.0.0.0", "[::]")  # noqa: S104 - read, never bound
-
-
-def _directives(tokens: Iterator[_Token], *, nested: bool) -> Iterator[Directive]:
-    words: list[str] = []
-    line = 0
-    for text, at, special in tokens:
-        if not special:
-            line = line if words else at
-            words.append(text)
-        elif text == ";" and words:
-            yield Directive(words[0], tuple(words[1:]), line)
-            words = []
-        elif text == "{" and words:
-            yield Directive(words[0], tuple(words[1:]), line, tuple(_directives(tokens, nested=True)))
-            words = []
-        elif text == "}" and nested and not words:
-            return
-        else:
-            raise UnreadableConfigurationError(f"unexpected {text!r} in line {at}")
-    if nested or words:
-        raise UnreadableConfigurationError("unexpected end")
-
-
-def _tokens(text: str) -> Iterator[_Token]:
-    position, line, end = 0, 1, len(text)
-    while position < end:
-        character = text[position]
-        if character.isspace():
-            line += character == "\n"
-            position += 1
-        elif character == "#":
-            newline = text.find("\n", position)
-            position = end if newline < 0 else newline
-        elif character in "{};":
-            yield character, line, True
-            position += 1
-        else:
-            reader = _quoted if character in "\"'" else _bare
-            value, stop = reader(text, position)
-            yield value, line, False
-            line += text.count("\n", position, stop)
-            position = stop
-
-
-def _quoted(text: str, start: int) -> tuple[str, int]:
-    position = start + 1
-    while position < len(text):
-        if text[position] == text[start]:
-            return _unescaped(text[start + 1 : position]), position + 1
-        position += 2 if text[position] == "\\" else 1
-    raise UnreadableConfigurationError("a quote is not closed")
-
-
-def _bare(text: str, start: int) -> tuple[str, int]:
-    position = start
-    while position < len(text):
-        character = text[position]
-        if character == "\\" or text.startswith("${", position):
-            position += 2
-        elif character.isspace() or character in ";{":
-            break
-        else:
-            position += 1
-    return _unescaped(text[start:position]), min(position, len(text))
-
-
-def _unescaped(text: str) -> str:
-    return _ESCAPE.sub(lambda found: _ESCAPED.get(found[1], found[1]), text)

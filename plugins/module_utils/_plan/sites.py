@@ -10,12 +10,17 @@ from __future__ import annotations
 
 import posixpath
 import re
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, replace
 
 from ansible_collections.serverkit.core.plugins.module_utils._errors import ConflictError
 from ansible_collections.serverkit.core.plugins.module_utils._plan import vhost
-from ansible_collections.serverkit.core.plugins.module_utils._plan.domain import Names
+from ansible_collections.serverkit.core.plugins.module_utils._plan.vhost_model import (
+    PrivateDomain,
+    Site,
+    Target,
+    short_hash,
+)
 from ansible_collections.serverkit.core.plugins.module_utils._values.nginx import (
     CATCH_ALL_HOST,
     PROOF_PATH,
@@ -23,20 +28,28 @@ from ansible_collections.serverkit.core.plugins.module_utils._values.nginx impor
     Content,
     FileChange,
     Layout,
+    TlsFiles,
     is_ours,
 )
 from ansible_collections.serverkit.core.plugins.module_utils._values.outcome import Diff
+
+# A line of a password file.
+_HASHED = re.compile(r"^([^:\s]+):(\$[0-9a-z]+\$\S+)$", re.MULTILINE)
 
 Look = Callable[[str], "Content | None"]
 
 
 @dataclass(frozen=True)
 class Proof:
-    """What a name answers at a path once the running nginx has these files."""
+    """What a name answers at a path once the running nginx has these files.
+
+    :ivar tls: by HTTPS, with this certificate; None is by HTTP.
+    """
 
     host: str
     path: str
     text: str
+    tls: TlsFiles | None = None
 
 
 @dataclass(frozen=True)
@@ -67,44 +80,98 @@ class SiteChange:
         return tuple(found)
 
 
-def site_change(site: vhost.Site, names: Names, served: str, look: Look, layout: Layout, *, ipv6: bool) -> SiteChange:
+def site_change(
+    site: Site,
+    served: str,
+    look: Look,
+    target: Target,
+    *,
+    auth: Mapping[str, Content] | None = None,
+    auth_files: Collection[str] = (),
+) -> SiteChange:
     """Return the change that makes nginx serve an app's names, and nothing else of it.
 
     :param served: the hash in the registry.
     :param look: tells what is at a path.
+    :param auth: the password files of the items of the task, by path. Those of other names stay as they are.
+    :param auth_files: the paths of the app's password files that are there.
     :raises ConflictError: when one of the files is somebody else's.
     """
-    app = site.app
-    texts: list[str] = []
-    proofs: list[Proof] = []
-    main = private = link = None
-    if names:
-        rendered = vhost.site_text(site, layout, ipv6=ipv6)
-        main, link = Content(rendered.text), Content(layout.available(app), link=True)
-        texts.append(rendered.text)
-        proofs += [Proof(name, PROOF_PATH, rendered.proof) for server in site.servers for name in server.names]
-    if site.private:
-        rendered = vhost.private_text(site, layout)
-        private = Content(rendered.text, mode=0o600)
-        texts.append(rendered.text)
-        proofs.append(Proof(CATCH_ALL_HOST, f"/p/{site.private.slug}{PROOF_PATH}", rendered.proof))
-    changes = [
-        _change(layout.available(app), main, look, layout),
-        _change(layout.private(app), private, look, layout),
-        _change(layout.enabled(app), link, look, layout),
-    ]
+    app, layout = site.app, target.layout
+    rendered = {
+        layout.available(app): vhost.site_text(site, target),
+        layout.private_site(app): vhost.private_site_text(site, target),
+        layout.private(app): vhost.private_text(site, target),
+    }
+    wanted: dict[str, Content | None] = {
+        path: Content(found.text, 0o644 if path == layout.available(app) else 0o600) if found else None
+        for path, found in rendered.items()
+    }
+    wanted[layout.enabled(app)] = Content(layout.available(app), link=True) if wanted[layout.available(app)] else None
     # What others refer to comes first and goes last, so that the files are a valid configuration at every instant.
-    ordered = tuple(changes if names else reversed(changes))
-    return SiteChange(app, ordered, served, vhost.digest(texts) if texts else "", tuple(proofs))
+    order = (layout.available(app), layout.enabled(app), layout.private_site(app), layout.private(app))
+    changes = _auth_changes(site, look, layout, auth or {}, auth_files)
+    changes += [_change(path, wanted[path], look, layout) for path in order]
+    kept = [change for change in changes if change.after is not None]
+    gone = [change for change in reversed(changes) if change.after is None]
+    texts = [found.text for found in rendered.values() if found]
+    proofs = _proofs(site, {path: found.proof for path, found in rendered.items() if found}, layout)
+    return SiteChange(app, (*kept, *gone), served, vhost.digest(texts) if texts else "", tuple(proofs))
 
 
-def shared_change(served: str, look: Look, layout: Layout, *, ipv6: bool, names_hash: bool) -> SiteChange:
+def _proofs(site: Site, texts: Mapping[str, str], layout: Layout) -> list[Proof]:
+    found = []
+    for server in site.servers:
+        secured = server.covered
+        for name in server.names:
+            found.append(Proof(concrete(name), PROOF_PATH, texts[layout.available(site.app)]))
+            if name in secured:
+                found.append(replace(found[-1], tls=server.tls))
+    private = site.private
+    if private is None:
+        return found
+    if private.domain is None:
+        path = f"/p/{private.slug}{PROOF_PATH}"
+        return [*found, Proof(CATCH_ALL_HOST, path, texts[layout.private(site.app)])]
+    return [*found, Proof(private.host, PROOF_PATH, texts[layout.private_site(site.app)], private.domain.tls)]
+
+
+def concrete(name: str) -> str:
+    """Return a name that can be asked for: of a wildcard, one of those that it stands for."""
+    return f"serverkit-proof{name[1:]}" if name.startswith("*.") else name
+
+
+def auth_names(site: Site) -> list[str]:
+    """Return the names by which the layout knows the password files that a site refers to."""
+    found = [server.names[0] for server in site.servers if server.site.basic_auth]
+    return found + (["private"] if site.private and site.private.site.basic_auth else [])
+
+
+def _auth_changes(
+    site: Site, look: Look, layout: Layout, auth: Mapping[str, Content], present: Collection[str]
+) -> list[FileChange]:
+    kept = {layout.htpasswd(site.app, name) for name in auth_names(site)}
+    changes = [_change(path, auth[path], look, layout) for path in sorted(kept) if path in auth]
+    return changes + [_change(path, None, look, layout) for path in sorted(set(present) - kept)]
+
+
+def shared_change(
+    served: str,
+    look: Look,
+    target: Target,
+    *,
+    names_hash: bool,
+    tls: bool,
+    fallback: TlsFiles | None = None,
+    private_domain: PrivateDomain | None = None,
+) -> SiteChange:
     """Return the change that brings about what all apps share.
 
     :raises ConflictError: when one of the files is somebody else's.
     """
-    shared = vhost.shared_text(names_hash=names_hash)
-    catch_all = vhost.catch_all_text(layout, ipv6=ipv6)
+    layout = target.layout
+    shared = vhost.shared_text(target, names_hash=names_hash)
+    catch_all = vhost.catch_all_text(target, tls=tls, fallback=fallback, private_domain=private_domain)
     available = layout.available(SHARED)
     files = (
         _change(layout.shared, Content(shared), look, layout),
@@ -117,8 +184,8 @@ def shared_change(served: str, look: Look, layout: Layout, *, ipv6: bool, names_
 
 def slug_in(text: str) -> str:
     """Return the slug that a file of private_text serves, or the empty text."""
-    found = re.search(r"^location \^~ /p/([a-z0-9-]+)/ \{$", text, re.MULTILINE)
-    return found[1] if found and is_ours(text) else ""
+    found = re.search(r"^(?:location \^~ /p/([a-z0-9-]+)/ \{|    server_name ([a-z0-9-]+)\..*;)$", text, re.MULTILINE)
+    return (found[1] or found[2]) if found and is_ours(text) else ""
 
 
 def names_in(text: str) -> list[str]:
@@ -158,7 +225,14 @@ def _shown(content: Content | None) -> str:
         return ""
     if content.link:
         return f"symbolic link to {content.text}\n"
-    return content.text if content.mode in (0o644, 0o600) else f"# mode {content.mode:04o}\n{content.text}"
+    text = _HASHED.sub(_redacted, content.text)
+    mode = f"# mode {content.mode:04o}\n" if content.mode not in (0o644, 0o600) else ""
+    return mode + text
+
+
+def _redacted(found: re.Match[str]) -> str:
+    # Enough to see that a password is another one.
+    return f"{found[1]}:<redacted sha256:{short_hash(found[2])}>"
 
 
 def _line(text: str) -> str:

@@ -11,149 +11,160 @@ For nginx 1.18 (Ubuntu 22.04) and newer.
 
 from __future__ import annotations
 
-import hashlib
-import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 
-from ansible_collections.serverkit.core.plugins.module_utils._errors import InputError
-from ansible_collections.serverkit.core.plugins.module_utils._values.nginx import HEADER, PROOF_PATH, Layout
+from ansible_collections.serverkit.core.plugins.module_utils._plan import vhost_locations as locations
+from ansible_collections.serverkit.core.plugins.module_utils._plan import vhost_servers as servers
+from ansible_collections.serverkit.core.plugins.module_utils._plan import vhost_shared
+from ansible_collections.serverkit.core.plugins.module_utils._plan.vhost_locations import Frame
+from ansible_collections.serverkit.core.plugins.module_utils._plan.vhost_model import (
+    Private,
+    PrivateDomain,
+    RenderedText,
+    Server,
+    Site,
+    Target,
+    block,
+    proven,
+    short_hash,
+)
+from ansible_collections.serverkit.core.plugins.module_utils._values.nginx import HEADER, PROOF_PATH, TlsFiles
+from ansible_collections.serverkit.core.plugins.module_utils._values.nginx_syntax import token
 
-# One upload of a phone's video or a backup should pass; nginx's own 1m makes half of all apps fail with 413.
-MAX_BODY_SIZE = "64m"
-# nginx cuts a websocket that is silent for this long; its own 60s is shorter than the pings of many libraries.
-READ_TIMEOUT = "300s"
-# An app that closes an idle connection just when nginx sends a POST on it gives a 502. gunicorn closes after 2 s;
-# Node, uvicorn and Apache after 5 s. Under load no connection is idle for so long, so this costs nothing.
-KEEPALIVE_TIMEOUT = "1s"
-
-_PLAIN = re.compile(r"[A-Za-z0-9._:/@=~^*+?<>-]+")
-_NOT_FOUND = "<!DOCTYPE html><html><head><title>404 Not Found</title></head><body><h1>404 Not Found</h1></body></html>"
-_UNKNOWN_PROOF = "<proof>"  # no name, path or option can hold this text
-
-
-@dataclass(frozen=True)
-class Backend:
-    """Where an app answers on this host. A `port` that is not known yet is None: shown, never written."""
-
-    port: int | None
-    websocket: bool = True
-
-
-@dataclass(frozen=True)
-class Server:
-    """A domain with its aliases."""
-
-    names: tuple[str, ...]
-    backend: Backend
-
-
-@dataclass(frozen=True)
-class Private:
-    """A private URL."""
-
-    slug: str
-    backend: Backend
+__all__ = [
+    "HEADER",
+    "Private",
+    "PrivateDomain",
+    "RenderedText",
+    "Server",
+    "Site",
+    "Target",
+    "catch_all_text",
+    "digest",
+    "private_site_text",
+    "private_text",
+    "shared_text",
+    "site_text",
+]
 
 
-@dataclass(frozen=True)
-class Site:
-    """All names of an app."""
+def site_text(site: Site, target: Target) -> RenderedText | None:
+    """Return an app's file in sites-available: what its domains share, and the server blocks of each.
 
-    app: str
-    servers: tuple[Server, ...]
-    private: Private | None
-
-
-@dataclass(frozen=True)
-class RenderedText:
-    """A file's text and the proof that it answers with at PROOF_PATH."""
-
-    text: str
-    proof: str
-
-
-def token(value: str) -> str:
-    """Return a value as one parameter of an nginx directive: quoted where it has to be, else unchanged.
-
-    nginx has no way to write a literal `$` in most directives, so a value with one is refused rather than expanded
-    (https://nginx.org/en/docs/http/ngx_http_rewrite_module.html, https://trac.nginx.org/nginx/ticket/1063).
-
-    :raises InputError: for `$` and control characters.
+    The upstream of a private URL below /p/ is here as well: nginx looks it up for each request. None is no file.
     """
-    if _PLAIN.fullmatch(value):
-        return value
-    if "$" in value or any(ord(character) < 32 or ord(character) == 127 for character in value):
-        raise InputError(
-            f"write {value!r} into nginx's configuration", "'$' and control characters cannot be written there"
+    blocks = vhost_shared.needed(site)
+    for server in site.servers:
+        blocks += servers.of_domain(site.app, server, target)
+    return proven(_file(blocks)) if blocks else None
+
+
+def private_site_text(site: Site, target: Target) -> RenderedText | None:
+    """Return the file of what an app's private URL has on the level of the http block: all that it refers to, so that
+    no other file has to change in the same instant, and its server blocks where it is a host name. None is no file."""
+    private = site.private
+    if private is None:
+        return None
+    blocks = vhost_shared.of_private(site.app, private)
+    if private.domain is not None:
+        blocks += servers.of_private(site.app, private, target)
+    return proven(_file(blocks)) if blocks else None
+
+
+def private_text(site: Site, target: Target) -> RenderedText | None:
+    """Return an app's file in serverkit/private, which the catch-all includes. None is no file."""
+    private = site.private
+    if private is None or private.domain is not None:
+        return None
+    app, prefix = site.app, f"/p/{private.slug}"
+    frame = Frame(app, "private", private.site, target)
+    dead = servers.dead_page(app, private)
+    upstream = vhost_shared.port_upstream_name(app, private.port, private.site.keepalive)
+    to_slash = [
+        *dead,
+        "access_log off;",
+        *servers.unlisted(),
+        f"return 302 {token(prefix + '/')}$is_args$args;",
+    ]
+    inside = [
+        *dead,
+        "# The slug is the key to the app: no log that others read may have it.",
+        "access_log off;",
+        f"error_log {token(target.layout.log(app, 'error'))};",
+        *([f"client_max_body_size {private.site.max_body_size};"] if private.site.max_body_size else []),
+        *servers.unlisted(),
+        *locations.guards(frame),
+        *locations.proxy(frame, upstream, prefix=prefix, uri="$serverkit_private_uri"),
+        *servers.hidden_headers(),
+    ]
+    return proven(
+        _file(
+            [
+                block(f"location = {token(prefix)}", to_slash),
+                block(f"location = {token(prefix + PROOF_PATH)}", locations.proof(dead)),
+                block(f"location ^~ {token(prefix + '/')}", inside),
+            ]
         )
-    escaped = value.replace("\\", "\\\\").replace('"', '\\"')
-    return f'"{escaped}"'
+    )
 
 
-def site_text(site: Site, layout: Layout, *, ipv6: bool) -> RenderedText:
-    """Return an app's file in sites-available: its upstreams and a server block for each domain."""
-    backends = [server.backend for server in site.servers] + ([site.private.backend] if site.private else [])
-    ports = sorted({backend.port for backend in backends}, key=lambda port: port or 0)
-    blocks = [_upstream(site.app, port) for port in ports]
-    blocks += [_server(site.app, server, layout, ipv6=ipv6) for server in site.servers]
-    return _proven(HEADER + "".join(f"\n{block}" for block in blocks))
+def catch_all_text(
+    target: Target, *, tls: bool, fallback: TlsFiles | None = None, private_domain: PrivateDomain | None = None
+) -> RenderedText:
+    """Return the server that answers for names nobody has, instead of the first app, and holds the private URLs.
 
-
-def private_text(site: Site, layout: Layout) -> RenderedText:
-    """Return an app's file in serverkit/private, which the catch-all includes."""
-    if site.private is None:
-        raise ValueError("the app has no private URL")
-    prefix = f"/p/{site.private.slug}"
+    :param tls: whether anything is served by HTTPS, so that somebody has to answer there for unknown names.
+    :param fallback: a certificate for no name at all; needed by an nginx that cannot reject a handshake.
+    :param private_domain: whose unknown names are answered like those that were.
+    """
+    layout = target.layout
     lines = [
-        f"location = {token(prefix)} {{",
-        "    access_log off;",
-        *_indented(_unlisted()),
-        f"    return 302 {token(prefix + '/')}$is_args$args;",
-        "}",
+        *servers.listen(target, " default_server"),
+        "server_name _;",
+        "server_tokens off;",
+        "absolute_redirect off;",
+        f"client_max_body_size {servers.MAX_BODY_SIZE};",
         "",
-        f"location = {token(prefix + PROOF_PATH)} {{",
-        *_indented(_proof()),
-        "}",
+        *locations.proof_location(),
+        *locations.webroot_locations(layout),
         "",
-        f"location ^~ {token(prefix + '/')} {{",
-        "    # The slug is the key to the app: no log that others read may have it.",
-        "    access_log off;",
-        f"    error_log {token(layout.log(site.app, 'error'))};",
-        *_indented(_unlisted()),
-        *_indented(_proxy(site.app, site.private.backend, prefix)),
-        "}",
+        f"include {token(layout.private_directory + '/*.conf')};",
+        "",
+        *block("location /", servers.not_found()),
     ]
-    return _proven(HEADER + "\n" + "\n".join(lines) + "\n")
+    about = "# Answers for every name that no other file has, and for the server's own address: private URLs, else 404."
+    blocks = [[about, *block("server", lines)]]
+    if tls:
+        blocks.append(_rejecting(target, fallback))
+    if private_domain is not None:
+        blocks += _unknown_private(target, private_domain)
+    return proven(_file(blocks))
 
 
-def catch_all_text(layout: Layout, *, ipv6: bool) -> RenderedText:
-    """Return the server that answers for names nobody has, instead of the first app, and holds the private URLs."""
-    lines = [
-        "# Answers for every name that no other file has, and for the server's own address: private URLs, else 404.",
-        "server {",
-        *_indented(_listen(layout, ipv6, " default_server")),
-        "    server_name _;",
-        "    server_tokens off;",
-        "    absolute_redirect off;",
-        f"    client_max_body_size {MAX_BODY_SIZE};",
-        "",
-        f"    location = {PROOF_PATH} {{",
-        *_indented(_indented(_proof())),
-        "    }",
-        "",
-        f"    include {token(layout.private_directory + '/*.conf')};",
-        "",
-        "    location / {",
-        "        default_type text/html;",
-        f'        return 404 "{_NOT_FOUND}\\n";',
-        "    }",
-        "}",
+def _rejecting(target: Target, fallback: TlsFiles | None) -> list[str]:
+    listening = [*servers.listen_tls(target, " default_server"), "server_name _;", *servers.tls_profile()]
+    if target.version.rejects_handshakes:
+        return block("server", [*listening, "ssl_reject_handshake on;"])
+    if fallback is None:
+        raise ValueError("this nginx needs a certificate for unknown names")
+    return block("server", [*listening, *servers.certificate(fallback), "return 444;"])
+
+
+def _unknown_private(target: Target, domain: PrivateDomain) -> list[list[str]]:
+    name = [f"server_name {token('*.' + domain.name)};", "server_tokens off;", "absolute_redirect off;"]
+    webroot = locations.webroot_locations(target.layout)
+    not_found = block("location /", servers.not_found())
+    if domain.tls is None:
+        return [block("server", [*servers.listen(target), *name, "", *webroot, "", *not_found])]
+    listening = [*servers.listen_tls(target), *servers.certificate(domain.tls), *servers.tls_profile()]
+    redirect = block("location /", servers.to_https(target))
+    return [
+        block("server", [*listening, *name, "", *not_found]),
+        block("server", [*servers.listen(target), *name, "", *webroot, "", *redirect]),
     ]
-    return _proven(HEADER + "\n" + "\n".join(lines) + "\n")
 
 
-def shared_text(*, names_hash: bool) -> str:
+def shared_text(target: Target, *, names_hash: bool) -> str:
     """Return the part of the http block that all our files use.
 
     :param names_hash: whether to make room for long domains; false where somebody's own file says how much already,
@@ -179,6 +190,8 @@ def shared_text(*, names_hash: bool) -> str:
         '    "~^/p/[^/?]+(?<serverkit_given_uri>/.*)$" $serverkit_given_uri;',
         "}",
     ]
+    lines += ["", "# Private URLs that are host names of their own."]
+    lines.append(f"include {token(target.layout.private_sites + '/*.conf')};")
     if names_hash:
         lines += ["", "# The default is too small for domains of more than about 45 characters."]
         lines += ["server_names_hash_bucket_size 512;"]
@@ -187,111 +200,8 @@ def shared_text(*, names_hash: bool) -> str:
 
 def digest(texts: Sequence[str]) -> str:
     """Return the hash of several files' texts, for the registry."""
-    return hashlib.sha256("\0".join(texts).encode()).hexdigest()[:32]
+    return short_hash(*texts, length=32)
 
 
-def _proven(text: str) -> RenderedText:
-    proof = hashlib.sha256(text.encode()).hexdigest()[:32]
-    return RenderedText(text.replace(_UNKNOWN_PROOF, proof), proof)
-
-
-def _indented(lines: Sequence[str]) -> list[str]:
-    return [f"    {line}" if line else "" for line in lines]
-
-
-def _listen(layout: Layout, ipv6: bool, more: str = "") -> list[str]:
-    lines = [f"listen {layout.port}{more};"]
-    if ipv6:
-        lines.append(f"listen [::]:{layout.port}{more};")
-    return lines
-
-
-def _upstream_name(app: str, port: int | None) -> str:
-    return f"serverkit-{app}-{port or 'unknown'}"
-
-
-def _upstream(app: str, port: int | None) -> str:
-    return (
-        f"upstream {_upstream_name(app, port)} {{\n"
-        f"    server 127.0.0.1:{port or '<port>'};\n"
-        "    keepalive 32;\n"
-        f"    keepalive_timeout {KEEPALIVE_TIMEOUT};\n"
-        "}\n"
-    )
-
-
-def _server(app: str, server: Server, layout: Layout, *, ipv6: bool) -> str:
-    lines = [
-        "server {",
-        *_indented(_listen(layout, ipv6)),
-        f"    server_name {' '.join(token(name) for name in server.names)};",
-        "    server_tokens off;",
-        "    absolute_redirect off;",
-        f"    client_max_body_size {MAX_BODY_SIZE};",
-        f"    access_log {token(layout.log(app, 'access'))} combined buffer=32k flush=1s;",
-        f"    error_log {token(layout.log(app, 'error'))};",
-        "",
-        f"    location = {PROOF_PATH} {{",
-        *_indented(_indented(_proof())),
-        "    }",
-        "",
-        "    location / {",
-        *_indented(_indented(_proxy(app, server.backend, ""))),
-        "    }",
-        "}",
-    ]
-    return "\n".join(lines) + "\n"
-
-
-def _proof() -> list[str]:
-    return [
-        "access_log off;",
-        "default_type text/plain;",
-        "add_header Cache-Control no-store;",
-        f"return 200 {_UNKNOWN_PROOF};",
-    ]
-
-
-def _unlisted() -> list[str]:
-    return ["add_header X-Robots-Tag noindex always;", "add_header Referrer-Policy no-referrer always;"]
-
-
-def _proxy(app: str, backend: Backend, prefix: str) -> list[str]:
-    upstream = _upstream_name(app, backend.port)
-    # An app must not be told a prefix, or asked for an upgrade, by anybody but us.
-    connection = "$serverkit_connection" if backend.websocket else '""'
-    upgrade = "$http_upgrade" if backend.websocket else '""'
-    lines = [
-        f"proxy_pass http://{upstream}{'$serverkit_private_uri' if prefix else ''};",
-        "proxy_http_version 1.1;",
-        f"proxy_read_timeout {READ_TIMEOUT};",
-        f"proxy_send_timeout {READ_TIMEOUT};",
-        "proxy_set_header Host $host$serverkit_port;",
-        "proxy_set_header X-Real-IP $remote_addr;",
-        "proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;",
-        "proxy_set_header X-Forwarded-Proto $scheme;",
-        "proxy_set_header X-Forwarded-Host $host$serverkit_port;",
-        f"proxy_set_header X-Forwarded-Prefix {token(prefix) if prefix else chr(34) * 2};",
-        f"proxy_set_header Upgrade {upgrade};",
-        f"proxy_set_header Connection {connection};",
-    ]
-    return lines + (_below(prefix) if prefix else [])
-
-
-def _below(prefix: str) -> list[str]:
-    """Bring addresses that the app hands out back below its prefix, unless it heeds X-Forwarded-Prefix and did so."""
-    # A slug has no character with a meaning in a regular expression. `//` starts another host's address (RFC 3986,
-    # section 4.2).
-    path = f'"~^/(?!/|{prefix[1:]}(?:[/?#]|$))(.*)$" {token(prefix)}/$1'
-    absolute = [
-        f"proxy_redirect {scheme}://$host$serverkit_port{found}/ {token(prefix)}/;"
-        for scheme in ("http", "https")
-        for found in (prefix, "")
-    ]
-    return [
-        *absolute,
-        f"proxy_redirect {path};",
-        f"proxy_cookie_path {path};",
-        "proxy_hide_header X-Robots-Tag;",
-        "proxy_hide_header Referrer-Policy;",
-    ]
+def _file(blocks: Sequence[Sequence[str]]) -> str:
+    return HEADER + "".join("\n" + "\n".join(lines) + "\n" for lines in blocks)

@@ -10,11 +10,20 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, fields
 from typing import Any, Literal
+from urllib.parse import urlsplit
 
 from ansible_collections.serverkit.core.plugins.module_utils._errors import InputError
-from ansible_collections.serverkit.core.plugins.module_utils._values import names
+from ansible_collections.serverkit.core.plugins.module_utils._values import (
+    expiry,
+    names,
+    site_options,
+    site_parsing,
+    site_rules,
+)
+from ansible_collections.serverkit.core.plugins.module_utils._values.site_options import SiteOptions
+from ansible_collections.serverkit.core.plugins.module_utils._values.tls import TlsRequest, parse_tls
 
 # RFC 1035 section 2.3.4: at most 255 octets on the wire, which are 253 characters in text.
 _LONGEST_DOMAIN = 253
@@ -35,7 +44,10 @@ RESERVED_SLUGS = frozenset(
 
 
 Kind = Literal["domain", "private_url", "all"]
-DnsCheck = Literal["warn", "require", "off"]
+DnsCheck = Literal["probe", "records", "off"]
+
+# What a private URL can have of the options of a domain.
+_PRIVATE_OPTIONS = frozenset({"basic_auth", "buffering", "max_body_size", "timeouts", "websocket"})
 
 
 @dataclass(frozen=True)
@@ -48,9 +60,13 @@ class Wanted:
     domain: str = ""
     aliases: tuple[str, ...] = ()
     slug: str | None = None
+    expires: str | None = None
     port: int | None = None
-    websocket: bool = True
-    dns_check: DnsCheck = "warn"
+    site: SiteOptions = field(default_factory=SiteOptions)
+    passwords: Mapping[str, str] = field(default_factory=dict, repr=False)
+    tls: TlsRequest = field(default_factory=TlsRequest)
+    shared: bool = False
+    dns_check: DnsCheck = "probe"
     check_port: bool = True
 
     @property
@@ -64,24 +80,42 @@ class Wanted:
     def options(self) -> dict[str, Any]:
         """What the registry remembers with the name: only what differs from the defaults, so that new options that
         get a default do not make every old row look changed."""
-        chosen: dict[str, Any] = {}
+        chosen: dict[str, Any] = {**self.site.as_row(), **self.tls.as_row()}
         if self.port is not None:
             chosen["port"] = self.port
-        if not self.websocket:
-            chosen["websocket"] = False
+        if self.expires is not None:
+            chosen["expires"] = self.expires
         return chosen
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The domain and its aliases."""
+        return (self.domain, *self.aliases) if self.kind == "domain" else ()
 
-def domain_name(value: object) -> str:
+
+@dataclass(frozen=True)
+class PrivateDomain:
+    """The domain below which private URLs are host names, and where its wildcard certificate comes from."""
+
+    name: str
+    tls: TlsRequest
+
+    @property
+    def wildcard(self) -> str:
+        return f"*.{self.name}"
+
+
+def domain_name(value: object, *, wildcard: bool = False) -> str:
     """Return a domain name, unchanged: what is written is exactly what nginx, the registry and requests get to see.
 
+    :param wildcard: whether `*.example.com` is one, which stands for every name one label longer.
     :raises InputError: when it is not a host name of two labels or more in lower case, international names in their
         ASCII form (RFC 5891).
     """
     attempted = f"use {_shown(value)} as a domain"
     if not isinstance(value, str) or not value:
         raise InputError(attempted, "a domain is not empty", "Give one, for example my-blog.com")
-    reason, remedy = _domain_problem(value)
+    reason, remedy = _domain_problem(value.removeprefix("*.") if wildcard else value)
     if reason:
         raise InputError(attempted, reason, remedy)
     return value
@@ -91,7 +125,7 @@ def _domain_problem(value: str) -> tuple[str, str]:
     if len(value) > _LONGEST_DOMAIN:
         return f"it has {len(value)} characters, and a domain has at most {_LONGEST_DOMAIN}", ""
     if value.startswith("*."):
-        return "wildcard domains are not supported, since they need a wildcard certificate", "List the names one by one"
+        return "a wildcard stands for other names only where domains are served", "Give a name"
     if value != value.strip():
         return "it starts or ends with white space", "Remove it"
     if not value.isascii():
@@ -183,32 +217,101 @@ def parse(options: Mapping[str, Any]) -> Wanted:
                 f"converge the names of {app}", "neither name nor private_url is given", "Give one of them"
             )
         return Wanted("all", app, present=False)
-    domain = domain_name(options["name"])
-    aliases = tuple(sorted({domain_name(alias) for alias in options["aliases"] or ()} - {domain}))
-    return Wanted("domain", app, present, domain, aliases, **_serving(options))
+    clashing = [name for name in ("expires",) if options.get(name) is not None]
+    if clashing:
+        raise InputError(f"converge the names of {app}", "expires is for private URLs", "Leave it out")
+    domain = domain_name(options["name"], wildcard=True)
+    given = {domain_name(alias, wildcard=True) for alias in options["aliases"] or ()}
+    aliases = tuple(sorted(given - {domain}))
+    if not present:
+        # What is taken away needs no valid options, such as a key that is not there any more.
+        return Wanted("domain", app, False, domain, aliases)
+    site = site_parsing.parse(options)
+    _check_redirect((domain, *aliases), site)
+    return Wanted(
+        "domain",
+        app,
+        True,
+        domain,
+        aliases,
+        tls=_tls(options, (domain, *aliases), site),
+        shared=bool(options.get("shared")),
+        **_serving(options, site),
+    )
+
+
+def _check_redirect(names_of_it: tuple[str, ...], site: SiteOptions) -> None:
+    there = site.redirect_to
+    if there is None:
+        return
+    host = there.host.partition(":")[0] or urlsplit(there.url).hostname
+    if host in names_of_it:
+        raise InputError(
+            f"redirect {names_of_it[0]} to {host}",
+            "that is one of its own names, so browsers would go round in circles",
+            "List that name as an item of its own",
+        )
+
+
+def _tls(options: Mapping[str, Any], names_of_it: tuple[str, ...], site: SiteOptions) -> TlsRequest:
+    found = parse_tls(options, names_of_it)
+    if site.hsts and found.mode == "none":
+        raise InputError(
+            f"serve {names_of_it[0]}", "hsts is given, and nothing is served by HTTPS", "Give tls, or leave hsts out"
+        )
+    return found
 
 
 def _private_url(options: Mapping[str, Any], app: str, present: bool) -> Wanted:
+    attempted = f"converge the private URL of {app}"
     clashing = [name for name in ("name", "aliases") if options[name] is not None]
     if clashing:
         raise InputError(
-            f"converge the private URL of {app}",
+            attempted,
             f"{' and '.join(clashing)} cannot be given together with private_url",
             "List the domain and the private URL as two items",
         )
     chosen = None if options["slug"] is None else slug(options["slug"])
-    return Wanted("private_url", app, present, slug=chosen, **_serving(options))
+    if not present:
+        return Wanted("private_url", app, False, slug=chosen)
+    site = site_parsing.parse(options)
+    foreign = [one.name for one in fields(site) if getattr(site, one.name) != one.default]
+    foreign = [name for name in foreign if name not in _PRIVATE_OPTIONS]
+    foreign += ["tls"] if (options.get("tls") or "none") != "none" else []
+    foreign += ["shared"] if options.get("shared") else []
+    if foreign:
+        raise InputError(attempted, f"{' and '.join(foreign)} cannot be given for a private URL", "Use a domain")
+    expires = None if options.get("expires") is None else expiry.checked(options["expires"])
+    return Wanted("private_url", app, True, slug=chosen, expires=expires, **_serving(options, site))
 
 
-def _serving(options: Mapping[str, Any]) -> dict[str, Any]:
+def _serving(options: Mapping[str, Any], site: SiteOptions) -> dict[str, Any]:
+    port = None if options["port"] is None else port_number(options["port"])
+    if port is not None and site.own_target:
+        targets = [name for name in ("redirect_to", "upstreams", "root", "php_fpm") if getattr(site, name)]
+        raise InputError(
+            f"serve the app {options['app']} at port {port}", f"{targets[0]} is given as well", "Give one of them"
+        )
     return {
-        "port": None if options["port"] is None else port_number(options["port"]),
-        "websocket": options["websocket"],
+        "port": port,
+        "site": site,
+        "passwords": site_options.secrets_of(options),
         "dns_check": options["dns_check"],
         "check_port": options["check_port"],
     }
 
 
-def _shown(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= 80 else f"{text[:60]}... ({len(str(value))} characters)"
+def parse_private_domain(options: Mapping[str, Any] | None) -> PrivateDomain | None:
+    """Return the domain of private URLs from the task's option private_domain.
+
+    :raises InputError: naming what is wrong with it.
+    """
+    if options is None:
+        return None
+    name = domain_name(options.get("name"))
+    # A wildcard can be proven by DNS only (RFC 8555, section 8.4).
+    challenge = "dns-01" if options.get("tls") == "letsencrypt" else None
+    return PrivateDomain(name, parse_tls({**options, "challenge": challenge}, (f"*.{name}",)))
+
+
+_shown = site_rules.shown

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import os
+import pwd
 import stat
 from pathlib import Path
 
@@ -80,3 +81,26 @@ def test_a_link_replaces_what_was_there(tmp_path: Path) -> None:
     files.remove(str(link))
     files.remove(str(link))
     assert not os.path.lexists(link)
+
+
+def test_the_owner_is_there_before_the_content(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "file"
+    changes: list[tuple[int, int]] = []
+    # Only root may give files away.
+    monkeypatch.setattr(os, "fchown", lambda descriptor, uid, _gid: changes.append((uid, os.fstat(descriptor).st_size)))
+    files.write(str(path), "content", 0o600, owner="daemon")
+    files.write(str(path), "content", 0o600)
+    assert changes == [(pwd.getpwnam("daemon").pw_uid, 0), (-1, 0)]
+    state = files.read(str(path))
+    assert state is not None
+    assert files.user_name(state.uid) == pwd.getpwuid(os.getuid()).pw_name
+    assert files.user_name(2**31 - 5) == str(2**31 - 5)
+
+
+def test_an_owner_that_does_not_exist(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    files.write(str(path), "old", 0o600)
+    with pytest.raises(HostError, match="there is no user nobody-of-that-name"):
+        files.write(str(path), "new", 0o600, owner="nobody-of-that-name")
+    assert path.read_text() == "old"
+    assert os.listdir(tmp_path) == ["file"]

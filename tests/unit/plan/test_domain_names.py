@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import pytest
@@ -15,14 +16,19 @@ from ansible_collections.serverkit.core.plugins.module_utils._plan.domain import
     Names,
     Resolution,
     described,
+    expired,
     resolve,
     site,
 )
+from ansible_collections.serverkit.core.plugins.module_utils._plan.vhost_model import PrivateDomain
+from ansible_collections.serverkit.core.plugins.module_utils._values import site_parsing
 from ansible_collections.serverkit.core.plugins.module_utils._values.domain import Wanted
+from ansible_collections.serverkit.core.plugins.module_utils._values.nginx import TlsFiles
 from ansible_collections.serverkit.core.plugins.module_utils._values.records import DomainRecord, PrivateUrl
 from hypothesis import given
 from hypothesis import strategies as st
 
+NOW = datetime(2026, 11, 23, 12, 0, tzinfo=timezone.utc)
 SLUGS = {"one": "random-one", "two": "random-two"}
 
 
@@ -30,19 +36,17 @@ def wanted(app: str, name: str, *aliases: str, present: bool = True, **more: Any
     return Wanted("domain", app, present, name, aliases, **more)
 
 
-def private(app: str, slug: str | None = None, present: bool = True) -> Wanted:
-    return Wanted("private_url", app, present, slug=slug)
+def private(app: str, slug: str | None = None, present: bool = True, **more: Any) -> Wanted:
+    return Wanted("private_url", app, present, slug=slug, **more)
 
 
-def rows(app: str, name: str, *aliases: str) -> tuple[DomainRecord, ...]:
-    return tuple(DomainRecord(found, app, name) for found in (name, *aliases))
+def rows(app: str, name: str, *aliases: str, shared: bool = False) -> tuple[DomainRecord, ...]:
+    return tuple(DomainRecord(found, app, name, shared=shared) for found in (name, *aliases))
 
 
 def after(items: list[Wanted], owned: dict[str, Names], exclusive: set[str] | None = None, **more: Any) -> Resolution:
-    options = {"elsewhere": Elsewhere(), "failures": {}, **more}
-    return resolve(
-        items, owned, options["elsewhere"], exclusive=exclusive or set(), slugs=SLUGS, failures=options["failures"]
-    )
+    options = {"elsewhere": Elsewhere(), "failures": {}, "now": NOW, **more}
+    return resolve(items, owned, exclusive=exclusive or set(), slugs=SLUGS, **options)
 
 
 def names_of(result: Resolution, app: str) -> list[str]:
@@ -133,6 +137,19 @@ def test_private_urls() -> None:
     assert "the app one" in str(after([private("two", "kept")], owned).failures[0])
 
 
+def test_names_below_the_private_domain() -> None:
+    owned = {"one": Names((), PrivateUrl("my-slug", "one")), "two": Names(rows("two", "taken.apps.com"))}
+    more: dict[str, Any] = {"private_domain": "apps.com"}
+    for name, owner in (
+        ("my-slug.apps.com", "the private URL of one"),
+        ("*.apps.com", "the private URLs of this host"),
+    ):
+        assert owner in str(after([wanted("two", name)], owned, **more).failures[0])
+    assert not after([wanted("two", "other.apps.com"), wanted("two", "apps.com")], owned, **more).failures
+    assert "the app two" in str(after([private("one", "taken")], owned, **more).failures[0])
+    assert not after([private("one", "taken"), wanted("two", "*.apps.com")], owned).failures
+
+
 APPS = st.sampled_from(["one", "two"])
 DOMAINS = st.lists(st.sampled_from(["a.com", "b.com", "c.com", "d.com"]), min_size=2, max_size=2, unique=True)
 ITEMS = st.builds(
@@ -162,6 +179,43 @@ def test_nobody_ever_shares_a_name_and_a_second_run_changes_nothing(
         assert again.names == result.names
 
 
+def test_a_domain_that_hosts_share() -> None:
+    elsewhere = Elsewhere({"e.com": "the app x on web2", "www.e.com": "the app x on web2"}, shared={"e.com"})
+    assert after([wanted("one", "e.com")], {}, elsewhere=elsewhere).failures
+    assert after([wanted("one", "e.com", "www.e.com", shared=True)], {}, elsewhere=elsewhere).failures
+    result = after([wanted("one", "e.com", "f.com", shared=True)], {}, elsewhere=elsewhere)
+    assert result.names["one"].domains == rows("one", "e.com", "f.com", shared=True)
+    # On one host a name has one app.
+    owned = {"two": Names(rows("two", "e.com", shared=True))}
+    assert after([wanted("one", "e.com", shared=True)], owned, elsewhere=elsewhere).failures
+
+
+def test_a_duration_runs_from_the_first_run() -> None:
+    item = private("one", "slug", expires="7d")
+    row = after([item], {}).names["one"].private
+    assert row == PrivateUrl("slug", "one", {"expires": "7d", "until": "2026-11-30T12:00:00Z"})
+    later = after([item], {"one": Names((), row)}, now=NOW + timedelta(days=2)).names["one"].private
+    assert later == row
+    longer = after([private("one", "slug", expires="14d")], {"one": Names((), row)}, now=NOW + timedelta(days=2))
+    assert longer.names["one"].private == PrivateUrl("slug", "one", {"expires": "14d", "until": "2026-12-09T12:00:00Z"})
+    other = after([private("one", "new-slug", expires="7d")], {"one": Names((), row)}, now=NOW + timedelta(days=2))
+    assert other.names["one"].private == PrivateUrl(
+        "new-slug", "one", {"expires": "7d", "until": "2026-12-02T12:00:00Z"}
+    )
+
+
+def test_an_expired_private_url_keeps_its_row_and_is_not_served() -> None:
+    row = PrivateUrl("slug", "one", {"expires": "7d", "until": "2026-11-30T12:00:00Z", "port": 8001})
+    end = datetime(2026, 11, 30, 12, 0, tzinfo=timezone.utc)
+    for now, over in ((end - timedelta(seconds=1), False), (end, True), (end + timedelta(days=400), True)):
+        assert expired(row, now) is over
+        assert (site("one", Names((), row), {}, guess=False, now=now).private is None) is over
+    names = after([private("one", expires="7d")], {"one": Names((), row)}, now=end).names["one"]
+    assert names.private is not None
+    assert names.private.options["until"] == "2026-11-30T12:00:00Z"
+    assert names.private.slug == "slug"
+
+
 def test_what_is_served() -> None:
     names = Names(
         (
@@ -170,14 +224,51 @@ def test_what_is_served() -> None:
         ),
         PrivateUrl("s", "one"),
     )
-    found = site("one", names, 8001, guess=False)
+    found = site("one", names, {"one": 8001}, guess=False, now=NOW)
     assert [server.names for server in found.servers] == [("b.com", "a.com", "z.com"), ("c.com",)]
-    assert [(server.backend.port, server.backend.websocket) for server in found.servers] == [(8001, True), (9, False)]
+    assert [(server.port, server.site.websocket) for server in found.servers] == [(8001, True), (9, False)]
     assert found.private is not None
-    assert found.private.backend.port == 8001
+    assert found.private.port == 8001
     with pytest.raises(HostError, match="Deploy the app first"):
-        site("one", names, None, guess=False)
-    assert site("one", names, None, guess=True).servers[0].backend.port is None
+        site("one", names, {}, guess=False, now=NOW)
+    assert site("one", names, {}, guess=True, now=NOW).servers[0].port is None
+
+
+def test_ports_that_a_domain_needs() -> None:
+    def served(options: dict[str, Any], ports: dict[str, int | None]) -> Any:
+        port = {"port": options["port"]} if "port" in options else {}
+        row = DomainRecord("a.com", "one", "a.com", {**site_parsing.parse(options).as_row(), **port})
+        return site("one", Names((row,)), ports, guess=False, now=NOW).servers[0]
+
+    for own_target in (
+        {"redirect_to": {"host": "b.com"}},
+        {"root": {"directory": "/srv/x"}},
+        {"upstreams": [{"port": 1}]},
+    ):
+        assert served(own_target, {}).port is None
+    paths = [
+        {"path": "/a", "app": "two"},
+        {"path": "/b", "port": 7},
+        {"path": "/c"},
+        {"path": "/d", "upstreams": [{"port": 1}]},
+    ]
+    found = served({"paths": paths}, {"one": 8001, "two": 8002})
+    assert found.path_ports == {"/a": 8002, "/b": 7, "/c": 8001}
+    # A path that says nothing else goes where the domain goes.
+    assert served({"paths": [{"path": "/c"}], "port": 9}, {"one": 8001}).path_ports == {"/c": 9}
+    assert served({"paths": [{"path": "/c"}], "upstreams": [{"port": 5}]}, {}).path_ports == {}
+    assert served({"paths": [{"path": "/c"}], "root": {"directory": "/srv/x"}}, {"one": 1}).path_ports == {"/c": 1}
+    with pytest.raises(HostError, match="the app two"):
+        served({"paths": paths}, {"one": 8001})
+
+
+def test_certificates_and_the_private_domain() -> None:
+    names = Names(rows("one", "b.com", "a.com"), PrivateUrl("s" * 64, "one", {"port": 1}))
+    files = TlsFiles("c", "k", ("b.com",))
+    found = site("one", names, {"one": 1}, guess=False, now=NOW, certificates={"b.com": files})
+    assert found.servers[0].covered == ("b.com",)
+    with pytest.raises(HostError, match="shorter slug"):
+        site("one", names, {"one": 1}, guess=False, now=NOW, private_domain=PrivateDomain("apps.example.com"))
 
 
 def test_rows_in_a_diff() -> None:

@@ -54,6 +54,7 @@ def test_domains(name: str) -> None:
         ("[2001:db8::1]", "joined by single dots"),
         ("192.0.2.1", "IP address"),
         ("*.example.com", "wildcard"),
+        ("*.", "wildcard"),
         (LONGEST + "d", "254 characters"),
         ("a" * 64 + ".com", "64 characters"),
         ("münchen.de", "'xn--mnchen-3ya.de'"),
@@ -113,7 +114,7 @@ OPTIONS: dict[str, Any] = {
     "port": None,
     "websocket": True,
     "state": "present",
-    "dns_check": "warn",
+    "dns_check": "probe",
     "check_port": True,
 }
 
@@ -127,6 +128,44 @@ def test_a_domain() -> None:
     assert (item.kind, item.name, item.aliases) == ("domain", "a.com", ("b.com", "www.a.com"))
     assert item.options == {"port": 8001, "websocket": False}
     assert parse(name="a.com").options == {}
+
+
+def test_the_row_of_a_domain() -> None:
+    item = parse(
+        name="a.com", tls="letsencrypt", gzip=True, basic_auth={"users": {"ann": "secret-1"}}, headers={"X-A": "1"}
+    )
+    assert item.options == {
+        "tls": "letsencrypt",
+        "gzip": True,
+        "basic_auth": {"users": ["ann"]},
+        "headers": {"X-A": "1"},
+    }
+    assert item.passwords == {"ann": "secret-1"}
+    assert "secret-1" not in repr(item)
+    assert item.names == ("a.com",)
+
+
+def test_wildcards() -> None:
+    assert parse(name="*.a.com", aliases=["a.com"]).names == ("*.a.com", "a.com")
+    assert parse(name="*.a.com", tls="letsencrypt", challenge="dns-01").tls.challenge == "dns-01"
+    for name in ("*.com", "*", "a.*.com", "**.a.com", "*.*.a.com", "*a.com", "*.a_b.com", "*.192.0.2.1"):
+        with pytest.raises(InputError):
+            parse(name=name)
+
+
+def test_what_goes_needs_no_valid_options() -> None:
+    item = parse(name="a.com", state="absent", tls="provided", max_body_size="nonsense")
+    assert not item.present
+
+
+def test_the_private_domain() -> None:
+    assert domain.parse_private_domain(None) is None
+    found = domain.parse_private_domain({"name": "apps.a.com", "tls": "letsencrypt"})
+    assert found is not None
+    assert (found.wildcard, found.tls.mode, found.tls.challenge) == ("*.apps.a.com", "letsencrypt", "dns-01")
+    for bad in ({"name": "*.a.com"}, {"name": "apps"}, {"name": "a.com", "tls": "provided"}):
+        with pytest.raises(InputError):
+            domain.parse_private_domain(bad)
 
 
 def test_a_private_url() -> None:
@@ -153,6 +192,17 @@ def test_all_names() -> None:
         {"app": "../x", "name": "a.com"},
         {"app": "serverkit", "name": "a.com"},
         {"app": "default", "name": "a.com"},
+        {"name": "a.com", "expires": "7d"},
+        {"name": "a.com", "hsts": {}},
+        {"name": "a.com", "aliases": ["www.a.com"], "redirect_to": {"host": "www.a.com"}},
+        {"name": "a.com", "redirect_to": {"url": "https://a.com:8443/x"}},
+        {"name": "a.com", "port": 1, "root": {"directory": "/srv/x"}},
+        {"name": "*.a.com", "tls": "letsencrypt"},
+        {"private_url": True, "gzip": True},
+        {"private_url": True, "tls": "internal"},
+        {"private_url": True, "shared": True},
+        {"private_url": True, "expires": "tomorrow"},
+        {"private_url": True, "expires": "2026-12-24T18:00:00"},
     ],
 )
 def test_bad_combinations(options: dict[str, Any]) -> None:
