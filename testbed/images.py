@@ -47,6 +47,8 @@ IMAGES: dict[str, Bootstrap | Dockerfile] = {
     "bare-trixie": Dockerfile("bare", "base-trixie"),
     "bare-bookworm": Dockerfile("bare", "base-bookworm"),
     "ready-trixie": Dockerfile("ready", "bare-trixie"),
+    # A certificate authority and a DNS server.
+    "acme": Dockerfile("acme", "bare-trixie"),
     # The registry mirror.
     "registry": Dockerfile("registry", "base-trixie"),
     # Stand-ins for public images (see standins.py).

@@ -17,7 +17,19 @@ import standins
 from network import NETWORK
 from shell import Failure, output, say, succeeds
 
-PROGRAMS = {"nginx": "nginx-light", "initdb": "postgresql"}
+PROGRAMS = {
+    "nginx": "nginx-light",
+    "initdb": "postgresql",
+    "mariadbd": "mariadb-server",
+    "redis-server": "redis-server",
+    "certbot": "certbot",
+    "/usr/lib/python3/dist-packages/certbot_dns_rfc2136": "python3-certbot-dns-rfc2136",
+    "named": "bind9",
+    "pebble": "pebble",
+    "wrk": "wrk",
+    # The program's name has PHP's version in it.
+    "/usr/share/doc/php-fpm": "php-fpm",
+}
 
 
 def engine_command(_arguments: argparse.Namespace) -> None:
@@ -120,7 +132,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="testbed.py", description=__doc__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     add_command(commands, "engine", engine_command, "have a Docker Engine, mmdebstrap and an SSH client")
-    idle = "have the server programs that tests start themselves: nginx, PostgreSQL"
+    idle = "have the server programs that tests start themselves: nginx, databases, certbot, Pebble, bind9"
     add_command(commands, "programs", programs_command, idle)
     build = add_command(commands, "images", images_command, "build images that are missing or whose definition changed")
     build.add_argument("names", nargs="*", metavar="NAME", help=f"one of {', '.join(images.IMAGES)} (default: all)")
