@@ -67,6 +67,7 @@ PURE_STDLIB: dict[str, frozenset[str] | None] = {
     "re": None,
     "shlex": None,
     "string": None,
+    "stringprep": None,
     "textwrap": None,
     "types": None,
     "typing": None,
