@@ -68,6 +68,16 @@ options:
       - Seconds that the app has to become healthy, from 1 to 3600.
       - Without it, the template says how long.
     type: int
+  databases: &databases
+    description:
+      - The engines of the databases that the app is linked to with M(serverkit.core.serverkit_db_link).
+      - A template that can use one of them leaves its own database out, and the services get the variables of the link.
+        Links to other engines are taken out of the app.
+      - Without it, the app uses all links that it has. V([]) goes back to the template's own database.
+      - The links have to be made before. In check mode they may be missing.
+    type: list
+    elements: str
+    choices: [mysql, mariadb, postgresql, redis, mongodb]
   purge: &purge
     description:
       - With O(state=absent), deletes the app's volumes and its directory too, passwords included.
@@ -95,6 +105,7 @@ options:
       state: *state
       publish: *publish
       health_timeout: *health_timeout
+      databases: *databases
       purge: *purge
       skip_backup: *skip_backup
   remote_src:
@@ -142,6 +153,12 @@ EXAMPLES = r"""
       - name: my-blog
         template: wordpress
         health_timeout: 300
+
+- name: Run an app with the MariaDB database that it is linked to, and not with its own
+  serverkit.core.serverkit_app:
+    name: my-blog
+    template: wordpress
+    databases: [mariadb]
 
 - name: Restart an app as it is
   serverkit.core.serverkit_app:
@@ -279,6 +296,11 @@ APP: dict[str, Any] = {
     "state": {"type": "str", "choices": ["started", "stopped", "restarted", "absent"], "default": "started"},
     "publish": {"type": "str", "choices": ["loopback", "public"], "default": "loopback"},
     "health_timeout": {"type": "int"},
+    "databases": {
+        "type": "list",
+        "elements": "str",
+        "choices": ["mysql", "mariadb", "postgresql", "redis", "mongodb"],
+    },
     "purge": {"type": "bool", "default": False},
     "skip_backup": {"type": "bool", "default": False},
 }

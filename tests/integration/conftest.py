@@ -16,6 +16,7 @@ import pytest
 # Helpers that the tests here share are modules of this directory.
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 
+import app_host
 import postgresql_server
 
 # The unit tests' conftest makes the collection importable from any checkout; it is not on this directory's path.
@@ -28,6 +29,23 @@ _spec.loader.exec_module(importlib.util.module_from_spec(_spec))
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "real: runs against real programs of this host, such as Docker or PostgreSQL")
+
+
+@pytest.fixture(scope="module")
+def machine() -> app_host.AppHost:
+    """The server that `SERVERKIT_TEST_HOST` names, with this checkout's modules on it."""
+    found = app_host.host_of_environment()
+    if found is None:
+        pytest.skip("SERVERKIT_TEST_HOST does not name a host")
+    return found
+
+
+@pytest.fixture
+def host(machine: app_host.AppHost) -> Iterator[app_host.AppHost]:
+    """That server, without any app."""
+    machine.clean()
+    yield machine
+    machine.clean()
 
 
 @pytest.fixture(scope="session")

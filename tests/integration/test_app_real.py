@@ -8,7 +8,6 @@ from __future__ import annotations
 import copy
 import json
 import re
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -17,7 +16,6 @@ from ansible_collections.serverkit.core.tests.integration.app_host import (
     WEB,
     AppHost,
     definitions,
-    host_of_environment,
     ids,
     only,
     wait_for,
@@ -25,21 +23,6 @@ from ansible_collections.serverkit.core.tests.integration.app_host import (
 )
 
 pytestmark = pytest.mark.real
-
-
-@pytest.fixture(scope="module")
-def machine() -> AppHost:
-    found = host_of_environment()
-    if found is None:
-        pytest.skip("SERVERKIT_TEST_HOST does not name a host")
-    return found
-
-
-@pytest.fixture
-def host(machine: AppHost) -> Iterator[AppHost]:
-    machine.clean()
-    yield machine
-    machine.clean()
 
 
 def test_a_deploy_serves_and_a_second_one_changes_nothing(host: AppHost) -> None:

@@ -14,8 +14,10 @@ from typing import Any
 import pytest
 from ansible_collections.serverkit.core.plugins.module_utils._errors import InputError
 from ansible_collections.serverkit.core.plugins.module_utils._gateways.template_files import parse_yaml
-from ansible_collections.serverkit.core.plugins.module_utils._plan import template_schema, variable_schema
+from ansible_collections.serverkit.core.plugins.module_utils._plan import database_schema, template_schema, variable_schema
 from ansible_collections.serverkit.core.plugins.module_utils._plan.variables import needs
+from ansible_collections.serverkit.core.plugins.module_utils._values.database import ENGINES
+from ansible_collections.serverkit.core.plugins.module_utils._values.links import PARTS
 
 jsonschema = pytest.importorskip("jsonschema", reason="comes with ansible-lint, in the main environment only")
 
@@ -38,7 +40,9 @@ def test_schema_is_valid_and_has_the_same_keys() -> None:
     assert set(variable) == variable_schema.KEYS
     assert set(properties["files"]["items"]["properties"]) == template_schema.FILE_KEYS
     assert set(properties["health"]["properties"]) == template_schema.HEALTH_KEYS
-    assert set(properties["database"]["propertyNames"]["enum"]) == template_schema.DATABASE_KEYS
+    assert set(properties["database"]["oneOf"][2]["properties"]) == database_schema.KEYS
+    assert set(SCHEMA["$defs"]["linkPart"]["enum"]) == {*PARTS}
+    assert set(SCHEMA["$defs"]["engine"]["enum"]) == {*ENGINES}
     assert properties["hooks"]["propertyNames"]["enum"] == list(template_schema.HOOK_EVENTS)
     hook = properties["hooks"]["additionalProperties"]["items"]["properties"]
     assert set(hook) == template_schema.HOOK_KEYS
@@ -56,6 +60,9 @@ BASE: dict[str, Any] = {"name": "A", "version": "1", "compose": {"services": {"a
     [
         ({}, True),
         ({"x-mine": 1}, True),
+        ({"database": {"engines": ["mysql"], "service": "app", "variables": {"url": "DB"}, "replaces": []}}, True),
+        ({"database": {"engine": "oracle"}}, False),
+        ({"database": {"variables": {"hostname": "DB"}}}, False),
         ({"compse": {}}, False),
         ({"version": 1.5}, True),
         ({"version": None}, False),

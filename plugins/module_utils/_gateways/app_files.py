@@ -6,8 +6,9 @@
 
 """An app's directory: the release that is in place, the one to go back to, and what outlives both.
 
-`docker-compose.yml`, `.env`, `.release.json` and `files/` are the release. During an update `.rollback/` holds hard
-links to the first three of the last good release; its `files/` are still there, since a new content has a new path.
+`docker-compose.yml`, `compose.links.yml` (where databases are linked), `.env`, `.release.json` and `files/` are the
+release. During an update `.rollback/` holds hard links to all but `files/` of the last good release; its `files/` are
+still there, since a new content has a new path.
 `data/` and anything else in the directory is the app's own and is never touched.
 """
 
@@ -24,6 +25,7 @@ from ansible_collections.serverkit.core.plugins.module_utils._values.app import 
     ENVIRONMENT_FILE,
     RELEASE_FILES,
 )
+from ansible_collections.serverkit.core.plugins.module_utils._values.links import LINKS_FILE
 from ansible_collections.serverkit.core.plugins.module_utils._values.template import RenderedFile
 
 ROOT = "/var/serverkit/apps"
@@ -54,7 +56,7 @@ class AppDirectory:
         return found
 
     def read_previous(self) -> dict[str, RenderedFile]:
-        """Return the three files of the last good release; empty unless an update is under way or was cut short."""
+        """Return the last good release but for its `files/`; empty unless an update is under way or was cut short."""
         found = {name: self._read(f"{ROLLBACK}/{name}") for name in RELEASE_FILES}
         return {name: state for name, state in found.items() if state is not None}
 
@@ -75,12 +77,22 @@ class AppDirectory:
         files.make_directory(self.path)
         order = [
             *(path for path in sorted(wanted) if path not in RELEASE_FILES),
-            *(n for n in RELEASE_FILES if n in wanted),
+            *(name for name in RELEASE_FILES if name in wanted or name == LINKS_FILE),
         ]
         for path in order:
-            if self._read(path) != wanted[path]:
+            if path not in wanted:
+                files.remove(self._join(path))
+            elif self._read(path) != wanted[path]:
                 self._make_parent(path)
                 files.write(self._join(path), wanted[path].content, wanted[path].mode)
+
+    def write_environment(self, wanted: RenderedFile | None) -> None:
+        """Put an `.env` in place for a release that is yet to come, or take it away."""
+        if wanted is None:
+            files.remove(self._join(ENVIRONMENT_FILE))
+            return
+        files.make_directory(self.path)
+        files.write(self._join(ENVIRONMENT_FILE), wanted.content, wanted.mode)
 
     def restore_previous(self, environment: str | None = None) -> None:
         """Put the last good release back in place, with another content of `.env` where one is given."""
@@ -90,6 +102,8 @@ class AppDirectory:
                     files.write(self._join(name), environment, 0o600)
                 elif os.path.exists(self._join(f"{ROLLBACK}/{name}")):
                     self._link_back(name)
+                elif name == LINKS_FILE:
+                    files.remove(self._join(name))  # the last good release has no links
 
     def drop_previous(self) -> None:
         with _failing(f"remove {self._join(ROLLBACK)}"):

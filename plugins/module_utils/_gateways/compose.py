@@ -55,16 +55,19 @@ class Compose:
         lock: int | None,
         environment: Mapping[str, str],
         secrets: Collection[str] = (),
+        files: Sequence[str] = (COMPOSE_FILE,),
     ) -> None:
         """
         :param lock: descriptor of the app's lock, which Compose holds until it ends, even when we are killed.
         :param environment: the content of `.env`.
         :param secrets: what no message may show.
+        :param files: the Compose files below the directory, each laid over the one before.
         """
         self._commands = commands
         self._app = app
         self._directory = directory
         self._lock = lock
+        self._files = [option for name in files for option in ("--file", f"{directory}/{name}")]
         # The process environment goes before .env: a variable of the same name in ours must not win.
         shadowed = {name: value for name, value in environment.items() if name in os.environ}
         self._secrets = secrets
@@ -109,8 +112,8 @@ class Compose:
 
     def _do(self, verb: str, arguments: Sequence[str]) -> None:
         place = ["--project-name", self._app, "--project-directory", self._directory]
-        files = ["--file", f"{self._directory}/{COMPOSE_FILE}", "--env-file", f"{self._directory}/{ENVIRONMENT_FILE}"]
-        self._check(verb, self._run([*place, *files, *arguments], cwd=self._directory))
+        environment = ["--env-file", f"{self._directory}/{ENVIRONMENT_FILE}"]
+        self._check(verb, self._run([*place, *self._files, *environment, *arguments], cwd=self._directory))
 
     def _run(self, arguments: Sequence[str], cwd: str) -> Completed:
         # Quiet: a Compose that outlives us would die of its next line of progress, in the middle of its work.

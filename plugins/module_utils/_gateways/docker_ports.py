@@ -9,7 +9,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from ansible_collections.serverkit.core.plugins.module_utils._edges.commands import Commands
@@ -19,13 +20,19 @@ from ansible_collections.serverkit.core.plugins.module_utils._values.records imp
 
 PROJECT_LABEL = "com.docker.compose.project"
 
-# One JSON array a line. Only what is needed: the whole inspection of a hundred containers is a megabyte.
+# One JSON array a line. `docker ps` answers for all containers at once, `docker inspect` asks for one after the other.
+_LISTED = '[{{json .ID}},{{json .State}},{{json .Ports}},{{json .Names}},{{json (.Label "' + PROJECT_LABEL + '")}}]'
+# Only what is needed: the whole inspection of a hundred containers is a megabyte.
 _FORMAT = (
     "[{{json .Name}},{{json .State.Status}},{{json .HostConfig.PortBindings}},{{json .NetworkSettings.Ports}},"
     '{{json (index .Config.Labels "' + PROJECT_LABEL + '")}}]'
 )
+# 0.0.0.0:8000-8002->80-82/tcp, [::]:8000->80/tcp; a port that is not published has no arrow (DisplayablePorts in
+# https://github.com/docker/cli/blob/master/cli/command/formatter/container.go).
+_PUBLISHED = re.compile(r":(\d+)(?:-(\d+))?->[\d-]+/(\w+)")
 _PER_CALL = 500  # 65 bytes per id, far below what the kernel takes as arguments (execve(2), ARG_MAX)
-_ACTIVE = frozenset({"running", "paused", "restarting"})
+_UP = frozenset({"running", "paused"})
+_ACTIVE = _UP | {"restarting"}
 _PROTOCOLS: Mapping[str, Protocol] = {"tcp": "tcp", "udp": "udp"}  # and sctp, which we do not lease
 
 
@@ -39,16 +46,30 @@ def bindings(commands: Commands) -> tuple[Holder, ...]:
     """
     if commands.find("docker") is None:
         return ()
-    ids = _run(commands, ["docker", "ps", "--all", "--quiet", "--no-trunc"]).split()
+    listed = _run(commands, ["docker", "ps", "--all", "--no-trunc", "--format", _LISTED])
     holders: list[Holder] = []
-    for start in range(0, len(ids), _PER_CALL):
+    unclear: list[str] = []
+    for identity, state, ports, names, project in map(json.loads, filter(None, listed.splitlines())):
+        published = list(_published(ports)) if state in _UP else []
+        if published:
+            holders.extend(_as_holders(published, names.split(",")[0], project, active=True))
+        else:
+            # A stopped one shows no ports, and neither does one that was cut off from its network.
+            unclear.append(identity)
+    for start in range(0, len(unclear), _PER_CALL):
         output = _run(
-            commands, ["docker", "inspect", "--type=container", "--format", _FORMAT, *ids[start:][:_PER_CALL]]
+            commands, ["docker", "inspect", "--type=container", "--format", _FORMAT, *unclear[start:][:_PER_CALL]]
         )
-        for line in output.splitlines():
-            if line:
-                holders.extend(_holders(json.loads(line)))
+        for line in filter(None, output.splitlines()):
+            holders.extend(_holders(json.loads(line)))
     return tuple(holders)
+
+
+def _published(ports: str) -> Iterator[tuple[int, Protocol]]:
+    for first, last, name in _PUBLISHED.findall(ports):
+        protocol = _PROTOCOLS.get(name)
+        if protocol is not None:
+            yield from ((port, protocol) for port in range(int(first), int(last or first) + 1))
 
 
 def _run(commands: Commands, argv: Sequence[str]) -> str:
@@ -65,19 +86,24 @@ def _run(commands: Commands, argv: Sequence[str]) -> str:
 def _holders(inspected: Sequence[Any]) -> Iterator[Holder]:
     name, status, configured, published, project = inspected
     active = status in _ACTIVE
-    state = "" if active else "stopped "
-    description = f"the {state}container {str(name).lstrip('/')}"
-    if project:
-        description += f" of the Compose project {project}"
     configured, published = configured or {}, published or {}
-    ports: set[tuple[int, Protocol]] = set()
+    ports: list[tuple[int, Protocol]] = []
     for key in {*configured, *published}:
         # While it runs, Docker tells the ports that it really has; a configured range is then but a wish.
         hosts = published.get(key) if active and published.get(key) else configured.get(key)
         protocol = _PROTOCOLS.get(key.partition("/")[2])
         if protocol is not None:
-            ports.update((port, protocol) for binding in hosts or () for port in _range(binding.get("HostPort")))
-    for port, protocol in sorted(ports):
+            ports += [(port, protocol) for binding in hosts or () for port in _range(binding.get("HostPort"))]
+    return _as_holders(ports, str(name).lstrip("/"), project, active=active)
+
+
+def _as_holders(
+    ports: Iterable[tuple[int, Protocol]], name: str, project: str | None, *, active: bool
+) -> Iterator[Holder]:
+    description = f"the {'' if active else 'stopped '}container {name}"
+    if project:
+        description += f" of the Compose project {project}"
+    for port, protocol in sorted(set(ports)):
         yield Holder(port, protocol, description, project or None, active)
 
 

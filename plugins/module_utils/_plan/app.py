@@ -12,7 +12,7 @@ import dataclasses
 import hashlib
 import json
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -21,15 +21,14 @@ from ansible_collections.serverkit.core.plugins.module_utils._plan import dotenv
 from ansible_collections.serverkit.core.plugins.module_utils._plan.redaction import fingerprint
 from ansible_collections.serverkit.core.plugins.module_utils._values.app import (
     COMPOSE_FILE,
-    DESCRIPTION_FILE,
     ENVIRONMENT_FILE,
-    AppState,
     Container,
     Release,
     Run,
 )
-from ansible_collections.serverkit.core.plugins.module_utils._values.outcome import Diff
+from ansible_collections.serverkit.core.plugins.module_utils._values.links import LINKS_FILE
 from ansible_collections.serverkit.core.plugins.module_utils._values.template import (
+    DatabaseUse,
     Health,
     Hook,
     Published,
@@ -47,11 +46,15 @@ _REFERENCE = re.compile(r"\$\$|\$\{?([A-Za-z_][A-Za-z0-9_]*)")
 
 @dataclass(frozen=True)
 class Verdict:
-    """How a release does: `good`, `waiting` (may still become good) or `bad` (will not). `container` is the culprit."""
+    """How a release does: `good`, `waiting` (may still become good) or `bad` (will not). `container` is the culprit.
+
+    `pause` are the seconds until it can be good, where that is known.
+    """
 
     outcome: Literal["good", "waiting", "bad"]
     reason: str = ""
     container: Container | None = None
+    pause: float | None = None
 
 
 GOOD = Verdict("good")
@@ -73,8 +76,11 @@ def read_description(text: str) -> Release | None:
             for event, listed in fields.pop("hooks").items()
         }
         services = {name: ServiceFacts(**facts) for name, facts in fields.pop("services").items()}
+        database, linked = fields.pop("database", None), fields.pop("linked", ())
         return Release(
             **fields,
+            database=None if database is None else _use(database),
+            linked=tuple(linked),
             services=services,
             published=published,
             hooks=hooks,
@@ -83,6 +89,11 @@ def read_description(text: str) -> Release | None:
         )
     except (ValueError, TypeError, KeyError, AttributeError):
         return None
+
+
+def _use(fields: Mapping[str, Any]) -> DatabaseUse:
+    listed = {name: tuple(fields[name]) for name in ("engines", "service", "replaces")}
+    return DatabaseUse(**{**fields, **listed})
 
 
 def document_key(document: Mapping[str, Any]) -> str:
@@ -95,13 +106,14 @@ def text_key(text: str) -> str:
 
 
 def content_hash(files: Mapping[str, RenderedFile]) -> str:
-    """Return the name of a release: twelve hexadecimal digits of its Compose file and environment.
+    """Return the name of a release: twelve hexadecimal digits of its Compose files and environment.
 
     Its other files are named by their content, so the Compose file stands for them. Secrets go in as fingerprints:
     the name is no better for guessing them than what a diff shows anyway.
     """
     digest = hashlib.sha256(_content(files, COMPOSE_FILE).encode("utf-8", "surrogateescape"))
     digest.update("\n".join(environment_lines(_content(files, ENVIRONMENT_FILE))).encode())
+    digest.update(_content(files, LINKS_FILE).encode("utf-8", "surrogateescape"))
     return digest.hexdigest()[:12]
 
 
@@ -127,14 +139,14 @@ def judge(services: Mapping[str, ServiceFacts], containers: Sequence[Container])
 def judge_runs(runs: Sequence[Run], containers: Sequence[Container]) -> Verdict:
     """Return whether running containers have stayed up long enough to believe that they will."""
     by_id = {container.id: container for container in containers}
-    for run in runs:
-        needed = SETTLED_AFTER_RESTART if run.restarts else SETTLED
-        if run.age < needed:
-            container = by_id[run.container]
-            again = f"was restarted {run.restarts} times and " if run.restarts else ""
-            reason = f"the service {container.service} {again}has been up for {max(run.age, 0):.0f} seconds only"
-            return Verdict("waiting", reason, container)
-    return GOOD
+    lacking = [((SETTLED_AFTER_RESTART if run.restarts else SETTLED) - run.age, run) for run in runs]
+    pause, youngest = max(lacking, key=lambda item: item[0], default=(0.0, None))
+    if youngest is None or pause <= 0:
+        return GOOD
+    container = by_id[youngest.container]
+    again = f"was restarted {youngest.restarts} times and " if youngest.restarts else ""
+    reason = f"the service {container.service} {again}has been up for {max(youngest.age, 0):.0f} seconds only"
+    return Verdict("waiting", reason, container, pause)
 
 
 def conditions(
@@ -210,41 +222,20 @@ def replaced_services(
 ) -> frozenset[str]:
     """Return the services whose containers an update makes anew, as far as that can be foreseen.
 
-    :param before: the services of the Compose document that is in place, likewise `after`.
+    :param before: what each service is made of in the release that is in place, likewise `after`.
     :param old: the environment that is in place, likewise `new`.
     """
     changed = {name for name in {*old, *new} if old.get(name) != new.get(name)}
     return frozenset(
         name
         for name, service in after.items()
-        if service != before.get(name) or changed & _references(json.dumps(service))
+        if service != before.get(name) or changed & references(json.dumps(service))
     )
 
 
 def config_hashes(containers: Sequence[Container]) -> dict[str, str]:
     """Return Compose's config hash of each service, as its containers have it."""
     return {item.service: item.config_hash for item in containers if item.service and not item.one_off}
-
-
-def diffs(app: str, before: AppState, after: AppState, replaced: Collection[str], template: str) -> tuple[Diff, ...]:
-    """Return what `--diff` shows of a change: a summary, then each file.
-
-    :param replaced: services whose containers are made anew.
-    :param template: the path of the host's copy of the template.
-    """
-    found = [Diff(f"app {app}", _summary(before, ()), _summary(after, replaced))]
-    for path in sorted({*before.files, *after.files}, key=_reading_order):
-        if path != DESCRIPTION_FILE:
-            old, new = _as_shown(path, before.files), _as_shown(path, after.files)
-            kind = " (json)" if path == COMPOSE_FILE and new.startswith("{") else ""
-            found.append(Diff(f"{app}/{path}{kind}", old, new))
-    found.append(Diff(template, before.template, after.template))
-    told = tuple(diff for diff in found if diff.before != diff.after)
-    if told or before == after:
-        return told
-    # Something that a person seldom wants to read, such as how health is judged: shown when it is all there is.
-    old, new = _content(before.files, DESCRIPTION_FILE), _content(after.files, DESCRIPTION_FILE)
-    return (Diff(f"{app}/{DESCRIPTION_FILE}", old, new),)
 
 
 def _judge_service(name: str, facts: ServiceFacts, containers: Sequence[Container]) -> Verdict:
@@ -294,44 +285,10 @@ def _container_names(app: str, services: Mapping[str, ServiceFacts]) -> dict[str
     return names
 
 
-def _references(text: str) -> frozenset[str]:
+def references(text: str) -> frozenset[str]:
+    """Return the variables that a Compose file takes from `.env`."""
     return frozenset(match[1] for match in _REFERENCE.finditer(text) if match[1])
 
 
 def _content(files: Mapping[str, RenderedFile], path: str) -> str:
     return files[path].content if path in files else ""
-
-
-def _reading_order(path: str) -> tuple[int, str]:
-    first = (COMPOSE_FILE, ENVIRONMENT_FILE)
-    return (first.index(path) if path in first else len(first), path)
-
-
-def _as_shown(path: str, files: Mapping[str, RenderedFile]) -> str:
-    if path not in files:
-        return ""
-    content, mode = files[path].content, files[path].mode
-    if path == ENVIRONMENT_FILE:
-        content = "".join(f"{line}\n" for line in environment_lines(content))
-    expected = {COMPOSE_FILE: 0o644, ENVIRONMENT_FILE: 0o600}.get(path, mode)
-    return content if mode == expected else f"# mode {mode:04o} instead of {expected:04o}\n{content}"
-
-
-def _summary(state: AppState, replaced: Collection[str]) -> str:
-    if state.state == "absent" and not (state.services or state.ports or state.leftovers):
-        return "state: absent\n"
-    lines = [f"state: {state.state}"]
-    described = read_description(_content(state.files, DESCRIPTION_FILE))
-    if described:
-        lines.append(f"template: {described.template} {described.version}")
-    if COMPOSE_FILE in state.files:
-        lines.append(f"release: {content_hash(state.files)}")
-    if state.recorded and state.recorded != content_hash(state.files):
-        lines.append(f"release in the registry: {state.recorded}")
-    if not state.confirmed:
-        lines.append("health: not confirmed")
-    lines += [f"port {name}: {port}" for name, port in sorted(state.ports.items())]
-    for service, condition in sorted(state.services.items()):
-        lines.append(f"service {service}: {condition}{' (container made anew)' if service in replaced else ''}")
-    lines += [f"present: {name}" for name in state.leftovers]
-    return "".join(f"{line}\n" for line in lines)

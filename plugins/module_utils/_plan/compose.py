@@ -15,7 +15,7 @@ from typing import Any
 from ansible_collections.serverkit.core.plugins.module_utils._errors import InputError
 from ansible_collections.serverkit.core.plugins.module_utils._plan import compose_ports
 from ansible_collections.serverkit.core.plugins.module_utils._plan.compose_files import Delivery, fill_in
-from ansible_collections.serverkit.core.plugins.module_utils._plan.documents import resolved
+from ansible_collections.serverkit.core.plugins.module_utils._plan.documents import renamed, resolved
 from ansible_collections.serverkit.core.plugins.module_utils._plan.variables import fixed_request
 from ansible_collections.serverkit.core.plugins.module_utils._values.ports import PortRequest
 from ansible_collections.serverkit.core.plugins.module_utils._values.template import (
@@ -40,6 +40,8 @@ def render(template: Template, app: str, values: Values, publish: Publish) -> Re
     """
     unset: set[str] = set()
     document = resolved(template.compose, "", values.plain, values.sensitive, unset)
+    if values.aliases:
+        document = renamed(document, values.aliases)
     services: dict[str, Any] = {name: dict(service) for name, service in document["services"].items()}
     warnings = _unset_warnings(template, unset)
     published = _publish(services, values, publish, warnings)
@@ -53,12 +55,13 @@ def render(template: Template, app: str, values: Values, publish: Publish) -> Re
     delivery = Delivery(template, values, services, main.service if main else "")
     document = {**document, "services": services}
     files = delivery.into(document)
-    environment = {**values.plain, **values.sensitive} if delivery.whole_environment else values.sensitive
+    own = {name: value for name, value in values.sensitive.items() if name not in values.aliases}
+    environment = {**values.plain, **values.sensitive} if delivery.whole_environment else own
     # The name goes first, since a person looks for it there; `version` has meant nothing since Compose v2.
     rest = {key: value for key, value in document.items() if key not in ("name", "version")}
     return Rendered(
         compose={"name": app, **rest},
-        environment=dict(environment),
+        environment=environment,
         files=files,
         services=_facts(services),
         published=tuple(published),

@@ -39,7 +39,7 @@ def fill_in(text: str, values: Mapping[str, str]) -> str:
 
 
 @dataclass(frozen=True)
-class _Mount:
+class Mount:
     """One entry of a service's `volumes`; `source` is empty for an anonymous volume."""
 
     index: int
@@ -102,13 +102,13 @@ class Delivery:
     def _mounting(self, path: str) -> Iterator[str]:
         """Yield the services that have a volume at a path or above it."""
         for name, service in self._services.items():
-            if any(PurePosixPath(path).is_relative_to(mount.target) for mount in _mounts(service)):
+            if any(PurePosixPath(path).is_relative_to(mount.target) for mount in mounts(service)):
                 yield name
 
     def _mount_relative(self, file: TemplateFile) -> None:
         path = PurePosixPath(file.path)
         for name in file.services or self._services:
-            for mount in _mounts(self._services[name]):
+            for mount in mounts(self._services[name]):
                 source = mount.relative()
                 if source is not None and path.is_relative_to(source):
                     self._mount(name, file, str(PurePosixPath(mount.target) / path.relative_to(source)))
@@ -117,7 +117,7 @@ class Delivery:
         service = self._services[name]
         volumes = list(service.get("volumes") or [])
         written = f"./{self._stored(file)}:{target}:ro".replace("$", "$$")
-        taken = [mount for mount in _mounts(service) if mount.target == target]
+        taken = [mount for mount in mounts(service) if mount.target == target]
         if any(mount.relative() is None for mount in taken):
             raise InputError(
                 f"deliver the template's file {file.path}",
@@ -217,7 +217,8 @@ class Delivery:
         )
 
 
-def _mounts(service: Mapping[str, Any]) -> Iterator[_Mount]:
+def mounts(service: Mapping[str, Any]) -> Iterator[Mount]:
+    """Yield the entries of a service's `volumes` that have a path in the container."""
     for index, entry in enumerate(service.get("volumes") or []):
         if isinstance(entry, dict):
             source, target = entry.get("source") or "", entry.get("target")
@@ -225,7 +226,7 @@ def _mounts(service: Mapping[str, Any]) -> Iterator[_Mount]:
             first, _colon, rest = str(entry).replace("$$", "$").partition(":")
             source, target = (first, rest.split(":")[0]) if rest else ("", first)
         if isinstance(target, str) and target.startswith("/"):
-            yield _Mount(index, str(source), str(PurePosixPath(target)))
+            yield Mount(index, str(source), str(PurePosixPath(target)))
 
 
 def _digest(files: Mapping[str, RenderedFile]) -> str:

@@ -8,10 +8,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ansible_collections.serverkit.core.plugins.module_utils._plan.interpolation import interpolate, to_compose_text
+
+# What `to_compose_text` writes, and nothing else has a dollar sign.
+_REFERENCE = re.compile(r"\$\$|\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 
 
 def texts(value: Any, key: str) -> Iterator[tuple[str, str]]:
@@ -42,4 +46,15 @@ def resolved(value: Any, key: str, plain: Mapping[str, str], sensitive: Mapping[
         }
     if isinstance(value, list):
         return [resolved(item, f"{key}[{number}]", plain, sensitive, unset) for number, item in enumerate(value)]
+    return value
+
+
+def renamed(value: Any, names: Mapping[str, str]) -> Any:
+    """Return a resolved document in which references to variables have other names."""
+    if isinstance(value, str):
+        return _REFERENCE.sub(lambda match: f"${{{names.get(match[1], match[1])}}}" if match[1] else "$$", value)
+    if isinstance(value, dict):
+        return {name: renamed(item, names) for name, item in value.items()}
+    if isinstance(value, list):
+        return [renamed(item, names) for item in value]
     return value

@@ -19,7 +19,11 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from ansible_collections.serverkit.core.plugins.module_utils._errors import InputError
-from ansible_collections.serverkit.core.plugins.module_utils._plan import interpolation, variable_schema
+from ansible_collections.serverkit.core.plugins.module_utils._plan import (
+    database_schema,
+    interpolation,
+    variable_schema,
+)
 from ansible_collections.serverkit.core.plugins.module_utils._plan.documents import texts
 from ansible_collections.serverkit.core.plugins.module_utils._plan.dotenv import unusable
 from ansible_collections.serverkit.core.plugins.module_utils._plan.problems import Problems, did_you_mean
@@ -44,7 +48,6 @@ KEYS = frozenset(
 FILE_KEYS = frozenset({"path", "content", "service", "services", "mode", "substitute"})
 HEALTH_KEYS = frozenset({"type", "path", "status", "timeout"})
 HEALTH_TYPES: Mapping[str, HealthType] = {"auto": "auto", "http": "http", "tcp": "tcp", "none": "none"}
-DATABASE_KEYS = frozenset({"host", "port", "name", "user", "password", "url"})
 HOOK_EVENTS = ("pre_deploy", "post_deploy", "pre_remove")
 HOOK_KEYS = frozenset({"service", "command"})
 
@@ -85,6 +88,8 @@ class _Document:
         dockerfile = self._text("dockerfile")
         compose = self._compose(variables, dockerfile)
         services = compose.get("services", {})
+        main_service = self._main_service(services)
+        names = [variable.name for variable in variables]
         return Template(
             id=self._id(),
             name=self._text("name", required=True),
@@ -95,10 +100,12 @@ class _Document:
             variables=variables,
             files=tuple(self._files(services)),
             dockerfile=dockerfile,
-            main_service=self._main_service(services),
+            main_service=main_service,
             main_port=self._main_port(variables),
             health=self._health(),
-            database=self._database(variables),
+            database=database_schema.parse(
+                self._document.get("database"), names, services, main_service, self._problems
+            ),
             hooks=self._hooks(services),
             shown_scripts=self._shown_scripts(),
             source=self._source,
@@ -278,16 +285,6 @@ class _Document:
             self._problems.add("health.status", f"{value!r} is neither an HTTP status nor a range such as 200-399")
             return Health.status
         return int(match[1]), int(match[2] or match[1])
-
-    def _database(self, variables: Iterable[Variable]) -> Mapping[str, str]:
-        mapping = self._mapping("database", self._document.get("database"))
-        names = {variable.name for variable in variables}
-        for key, name in mapping.items():
-            if key not in DATABASE_KEYS:
-                self._problems.add(f"database.{key}", f"it is not one of {', '.join(sorted(DATABASE_KEYS))}")
-            elif name not in names:
-                self._problems.add(f"database.{key}", f"there is no variable {name!r}{did_you_mean(name, names)}")
-        return {key: str(name) for key, name in mapping.items()}
 
     def _hooks(self, services: Mapping[str, Any]) -> Mapping[str, tuple[Hook, ...]]:
         hooks: dict[str, tuple[Hook, ...]] = {}

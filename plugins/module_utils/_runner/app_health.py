@@ -24,6 +24,9 @@ _EVERYWHERE = {
     "::": "::1",
 }
 _HTTP_FINE = (100, 499)
+# Seconds. A look costs two processes of the docker program, 30 to 50 milliseconds each.
+_FIRST_PAUSE = 0.1
+_LONGEST_PAUSE = 1.0
 
 
 def address_of(published: Published) -> str:
@@ -53,13 +56,18 @@ class Gate:
         :returns: a verdict that is not `good` when the release failed.
         :raises HostError: when Docker does not answer.
         """
-        pause = 0.1
+        pause = _FIRST_PAUSE
         while True:
             verdict = self._look(app, directory, release)
-            if verdict.outcome != "waiting" or self._clock() >= deadline:
+            left = deadline - self._clock()
+            if verdict.outcome != "waiting" or left <= 0:
                 return verdict
-            self._sleep(pause)
-            pause = min(pause * 1.5, 1.0)
+            if verdict.pause is None:
+                self._sleep(min(pause, left))
+                pause = min(pause * 1.5, _LONGEST_PAUSE)
+            else:
+                # Not longer than that at once: a container may end meanwhile.
+                self._sleep(min(verdict.pause, left, _LONGEST_PAUSE))
 
     def _look(self, app: str, directory: str, release: Release) -> decide.Verdict:
         containers = decide.own(app, directory, self._docker.containers(app))

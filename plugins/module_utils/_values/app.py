@@ -9,13 +9,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
 from ansible_collections.serverkit.core.plugins.module_utils._errors import InputError
-from ansible_collections.serverkit.core.plugins.module_utils._values import names
+from ansible_collections.serverkit.core.plugins.module_utils._values import database, names
+from ansible_collections.serverkit.core.plugins.module_utils._values.links import LINKS_FILE
 from ansible_collections.serverkit.core.plugins.module_utils._values.template import (
+    DatabaseUse,
     Health,
     Hook,
     Published,
@@ -34,14 +36,15 @@ COMPOSE_FILE = "docker-compose.yml"
 ENVIRONMENT_FILE = ".env"
 DESCRIPTION_FILE = ".release.json"
 # The Compose file comes last: what it refers to is in place before it is.
-RELEASE_FILES = (ENVIRONMENT_FILE, DESCRIPTION_FILE, COMPOSE_FILE)
+RELEASE_FILES = (ENVIRONMENT_FILE, LINKS_FILE, DESCRIPTION_FILE, COMPOSE_FILE)
 
 
 @dataclass(frozen=True)
 class AppRequest:
     """One app as a task asks for it. `template` is empty where the app on the host is to be kept as it is.
 
-    `health_timeout` is in seconds, None for what the template says.
+    `health_timeout` is in seconds, None for what the template says. `databases` are the engines that the app is linked
+    to, None for those that it has links to on the host.
     """
 
     name: str
@@ -53,6 +56,7 @@ class AppRequest:
     health_timeout: int | None = None
     purge: bool = False
     skip_backup: bool = False
+    databases: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -87,7 +91,7 @@ class Release:
     It lies beside the Compose file, so that a release can be judged, restarted and restored without its template.
     `compose_key` identifies the Compose document that was rendered, `compose_text` the file that was made of it.
     `hooks` are commands by the event that they belong to. `probe` says how the main port is asked, `auto` when the
-    template does not say.
+    template does not say. `database` is how linked databases are used, `linked` the engines of those that are.
     """
 
     template: str
@@ -101,6 +105,8 @@ class Release:
     hooks: Mapping[str, tuple[Hook, ...]] = field(default_factory=dict)
     compose_key: str = ""
     compose_text: str = ""
+    database: DatabaseUse | None = None
+    linked: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -144,6 +150,7 @@ def parse(options: Mapping[str, Any]) -> AppRequest:
         health_timeout=options.get("health_timeout"),
         purge=bool(options.get("purge")),
         skip_backup=bool(options.get("skip_backup")),
+        databases=_engines(options.get("databases")),
     )
     _check(request)
     return request
@@ -179,6 +186,12 @@ def _check(request: AppRequest) -> None:
         raise InputError(attempted, f"{', '.join(both)} is in variables and in secrets", "Leave it in one of them")
     if not request.template and (request.variables or request.secrets) and request.state != "absent":
         raise InputError(attempted, "variables without a template have no effect", "Name the template")
+
+
+def _engines(given: Sequence[Any] | None) -> tuple[str, ...] | None:
+    if given is None:
+        return None
+    return tuple(dict.fromkeys(database.engine_name(engine) for engine in given))
 
 
 def _values(app: str, option: str, given: Mapping[str, Any] | None) -> dict[str, Scalar]:

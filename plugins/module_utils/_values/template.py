@@ -74,6 +74,24 @@ class Health:
 
 
 @dataclass(frozen=True)
+class DatabaseUse:
+    """How a template's app uses a linked database, in place of one of its own.
+
+    :ivar engines: those that it can use; empty when the template does not say.
+    :ivar service: the services that get the variables; empty for all.
+    :ivar variables: by part of the link (`host`, `password`, `url`, ...) the name that the containers want it under.
+    :ivar given: by part of the link, a variable of the template whose value it is.
+    :ivar replaces: services that are left out.
+    """
+
+    engines: tuple[str, ...] = ()
+    service: tuple[str, ...] = ()
+    variables: Mapping[str, str] = field(default_factory=dict)
+    given: Mapping[str, str] = field(default_factory=dict)
+    replaces: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class Hook:
     """A command to run in a running container of a service, as an argv list: no shell takes part."""
 
@@ -86,9 +104,9 @@ class Template:
     """A template as its file has it, after validation.
 
     `health` is None where the template says nothing (see `Rendered.health`). `main_port` is the name of a port
-    variable, the number of a port in the container, or empty. `database` maps what a linked database provides (`host`,
-    `port`, `name`, `user`, `password`, `url`) to names of variables. `hooks` has commands by the event that they
-    belong to. `shown_scripts` are shell texts of foreign templates, which are shown and never executed.
+    variable, the number of a port in the container, or empty. `database` is None where the template says nothing of
+    linked databases. `hooks` has commands by the event that they belong to. `shown_scripts` are shell texts of foreign
+    templates, which are shown and never executed.
     """
 
     id: str
@@ -103,7 +121,7 @@ class Template:
     main_service: str = ""
     main_port: str = ""
     health: Health | None = None
-    database: Mapping[str, str] = field(default_factory=dict)
+    database: DatabaseUse | None = None
     hooks: Mapping[str, tuple[Hook, ...]] = field(default_factory=dict)
     shown_scripts: Mapping[str, str] = field(default_factory=dict)
     source: str = ""
@@ -114,12 +132,14 @@ class Template:
 class Values:
     """What the variables of one app are worth. A name is in exactly one of `plain` and `sensitive`.
 
-    `ports` has the number of each port variable once more; they are in `plain` too.
+    `ports` has the number of each port variable once more; they are in `plain` too. `aliases` are sensitive ones whose
+    value is in `.env` under another name.
     """
 
     plain: Mapping[str, str] = field(default_factory=dict)
     sensitive: Mapping[str, str] = field(default_factory=dict)
     ports: Mapping[str, int] = field(default_factory=dict)
+    aliases: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -119,3 +119,34 @@ def test_the_copy_of_a_template(tmp_path: pathlib.Path) -> None:
     assert app_files.read_template("web", root) == "id: web\n"
     app_files.write_template("web", "", root)
     assert not os.path.exists(app_files.template_path("web", root))
+
+
+LINKS = {"compose.links.yml": RenderedFile("services: {}\n", 0o644)}
+
+
+def test_the_file_of_links_comes_and_goes_with_its_release(directory: AppDirectory) -> None:
+    directory.write({**release("one"), **LINKS})
+    assert directory.read() == {**release("one"), **LINKS}
+    directory.keep_previous()
+    directory.write(release("two"))
+    assert "compose.links.yml" not in directory.read()
+    directory.restore_previous()
+    assert directory.read()["compose.links.yml"] == LINKS["compose.links.yml"]
+    directory.write(release("two"))
+    directory.keep_previous()
+    directory.write({**release("three"), **LINKS})
+    directory.restore_previous()
+    assert "compose.links.yml" not in directory.read()
+
+
+def test_removal_takes_the_file_of_links_and_keeps_its_secrets(directory: AppDirectory) -> None:
+    directory.write({**release("one"), **LINKS})
+    directory.remove_release()
+    assert os.listdir(directory.path) == [".env"]
+
+
+def test_an_environment_for_a_release_that_is_to_come(directory: AppDirectory) -> None:
+    directory.write_environment(RenderedFile("A=1\n", 0o600))
+    assert directory.read() == {".env": RenderedFile("A=1\n", 0o600)}
+    directory.write_environment(None)
+    assert directory.read() == {}

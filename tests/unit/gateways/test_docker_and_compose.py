@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-from collections.abc import Mapping, Sequence
 
 import pytest
 from ansible_collections.serverkit.core.plugins.module_utils._edges.commands import Completed
@@ -15,6 +14,7 @@ from ansible_collections.serverkit.core.plugins.module_utils._gateways import co
 from ansible_collections.serverkit.core.plugins.module_utils._gateways.compose import Compose
 from ansible_collections.serverkit.core.plugins.module_utils._gateways.docker import Docker
 from ansible_collections.serverkit.core.plugins.module_utils._values.app import Container
+from ansible_collections.serverkit.core.tests.unit.fakes import FakeCommands
 
 NOW = dt.datetime(2026, 11, 22, 12, 0, 10, tzinfo=dt.timezone.utc)
 LINE = {
@@ -28,34 +28,6 @@ LINE = {
     "config_hash": "f00",
     "one_off": "False",
 }
-
-
-class FakeCommands:
-    """Answers every call with what the test has prepared, and remembers the calls."""
-
-    def __init__(self, *answers: Completed, installed: bool = True) -> None:
-        self.answers = list(answers)
-        self.calls: list[list[str]] = []
-        self.environments: list[Mapping[str, str]] = []
-        self.descriptors: list[tuple[int, ...]] = []
-        self.installed = installed
-
-    def find(self, program: str) -> str | None:
-        return f"/usr/bin/{program}" if self.installed else None
-
-    def run(
-        self,
-        argv: Sequence[str],
-        *,
-        stdin: str | None = None,
-        cwd: str | None = None,
-        environment: Mapping[str, str] | None = None,
-        pass_fds: Sequence[int] = (),
-    ) -> Completed:
-        self.calls.append(list(argv))
-        self.environments.append(environment or {})
-        self.descriptors.append(tuple(pass_fds))
-        return self.answers.pop(0) if self.answers else Completed(0, "", "")
 
 
 def listing(**changes: str) -> Completed:
@@ -86,7 +58,7 @@ def test_one_process_lists_all_containers() -> None:
     assert found == Container(
         "a" * 64, "blog-web-1", "running", "", None, "blog", "web", "/var/serverkit/apps/blog", "f00"
     )
-    assert [call[:4] for call in commands.calls] == [["docker", "ps", "--all", "--no-trunc"]]
+    assert [call[:4] for call in commands.argvs] == [["docker", "ps", "--all", "--no-trunc"]]
 
 
 @pytest.mark.parametrize(
@@ -111,7 +83,7 @@ def test_a_docker_that_does_not_run_is_named_with_its_remedy() -> None:
     with pytest.raises(HostError, match="systemctl start docker"):
         Docker(FakeCommands(down)).containers()
     with pytest.raises(HostError, match="not installed"):
-        Docker(FakeCommands(installed=False)).containers()
+        Docker(FakeCommands(missing=["docker"])).containers()
 
 
 @pytest.mark.parametrize(
@@ -138,12 +110,24 @@ def test_compose_is_called_for_exactly_this_app(monkeypatch: pytest.MonkeyPatch)
     Compose(commands, "blog", "/srv/blog", 7, {"SECRET": "ours", "OTHER": "x"}).up(build=True)
     (call,) = commands.calls
     files = ["--file", "/srv/blog/docker-compose.yml", "--env-file", "/srv/blog/.env"]
-    assert call[:5] == ["docker", "compose", "--progress", "quiet", "--project-name"]
-    assert call[5:12] == ["blog", "--project-directory", "/srv/blog", *files]
-    assert call[12:] == ["up", "--detach", "--remove-orphans", "--quiet-pull", "--build"]
-    assert commands.environments[0]["SECRET"] == "ours"
-    assert "OTHER" not in commands.environments[0]
-    assert commands.descriptors == [(7,)]
+    assert call.argv[:5] == ["docker", "compose", "--progress", "quiet", "--project-name"]
+    assert call.argv[5:12] == ["blog", "--project-directory", "/srv/blog", *files]
+    assert call.argv[12:] == ["up", "--detach", "--remove-orphans", "--quiet-pull", "--build"]
+    assert call.environment["SECRET"] == "ours"
+    assert "OTHER" not in call.environment
+    assert call.pass_fds == (7,)
+
+
+def test_compose_reads_the_files_of_links_over_the_apps_own() -> None:
+    commands = FakeCommands()
+    Compose(commands, "blog", "/srv/blog", None, {}, files=["docker-compose.yml", "compose.links.yml"]).check()
+    place = commands.argvs[0].index("--file")
+    assert commands.argvs[0][place : place + 4] == [
+        "--file",
+        "/srv/blog/docker-compose.yml",
+        "--file",
+        "/srv/blog/compose.links.yml",
+    ]
 
 
 def test_what_compose_says_is_told() -> None:

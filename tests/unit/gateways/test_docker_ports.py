@@ -7,42 +7,42 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from typing import Any
 
 import pytest
 from ansible_collections.serverkit.core.plugins.module_utils._edges.commands import Completed
 from ansible_collections.serverkit.core.plugins.module_utils._errors import HostError
 from ansible_collections.serverkit.core.plugins.module_utils._gateways import docker_ports
 from ansible_collections.serverkit.core.plugins.module_utils._values.ports import Holder
+from ansible_collections.serverkit.core.tests.unit.fakes import FakeCommands
 
 
-class FakeDocker:
+def line(number: int, container: Any) -> list[str]:
+    """Return what `docker ps` says of a recorded container."""
+    name, state, _configured, published, project = container
+    ports = [
+        f"0.0.0.0:{each['HostPort']}->{key}"
+        for key, hosts in (published or {}).items()
+        for each in hosts or ()
+        if "HostPort" in each
+    ]
+    return [f"{number:064x}", state, ", ".join(ports), name.lstrip("/"), project or ""]
+
+
+def docker(*containers: object, installed: bool = True, error: str = "") -> FakeCommands:
     """Answers `docker ps` with one id per recorded container, and `docker inspect` with what was recorded of them."""
 
-    def __init__(self, *containers: object, installed: bool = True, error: str = "") -> None:
-        self.containers, self.installed, self.error = containers, installed, error
-        self.calls: list[Sequence[str]] = []
-
-    def find(self, program: str) -> str | None:
-        return f"/usr/bin/{program}" if self.installed else None
-
-    def run(
-        self,
-        argv: Sequence[str],
-        *,
-        stdin: str | None = None,
-        cwd: str | None = None,
-        environment: Mapping[str, str] | None = None,
-        pass_fds: Sequence[int] = (),
-    ) -> Completed:
-        self.calls.append(argv)
+    def answer(argv: Sequence[str]) -> Completed:
         if argv[1] == "ps":
-            ids = "".join(f"{number:064x}\n" for number in range(len(self.containers)))
-            broken = self.error and "no such" not in self.error.lower()
-            return Completed(1, "", self.error) if broken else Completed(0, ids, "")
+            listed = "".join(f"{json.dumps(line(number, each))}\n" for number, each in enumerate(containers))
+            broken = error and "no such" not in error.lower()
+            return Completed(1, "", error) if broken else Completed(0, listed, "")
         asked = argv[argv.index(docker_ports._FORMAT) + 1 :]
-        lines = "".join(f"{json.dumps(self.containers[int(number, 16)])}\n" for number in asked)
-        return Completed(1 if self.error else 0, lines, self.error)
+        lines = "".join(f"{json.dumps(containers[int(number, 16)])}\n" for number in asked)
+        return Completed(1 if error else 0, lines, error)
+
+    return FakeCommands(answer=answer, missing=() if installed else ["docker"])
 
 
 def binding(*ports: str) -> list[dict[str, str]]:
@@ -50,15 +50,15 @@ def binding(*ports: str) -> list[dict[str, str]]:
 
 
 def slots(*containers: object) -> list[tuple[int, str]]:
-    return [(holder.port, holder.protocol) for holder in docker_ports.bindings(FakeDocker(*containers))]
+    return [(holder.port, holder.protocol) for holder in docker_ports.bindings(docker(*containers))]
 
 
 def test_a_running_and_a_stopped_container() -> None:
-    docker = FakeDocker(
+    host = docker(
         ["/blog-web-1", "running", {"80/tcp": binding("8003")}, {"80/tcp": binding("8003", "8003")}, "blog"],
         ["/old", "exited", {"80/tcp": binding("8004")}, {}, ""],
     )
-    assert docker_ports.bindings(docker) == (
+    assert docker_ports.bindings(host) == (
         Holder(8003, "tcp", "the container blog-web-1 of the Compose project blog", "blog", True),
         Holder(8004, "tcp", "the stopped container old", None, False),
     )
@@ -100,31 +100,52 @@ def test_host_ports_above_65535_are_not_invented() -> None:
     assert slots(["/x", "exited", {"80/tcp": binding("65534-70000")}, {}, ""]) == [(65534, "tcp"), (65535, "tcp")]
 
 
+@pytest.mark.parametrize(
+    ("ports", "expected"),
+    [
+        ("0.0.0.0:8001->80/tcp, :::8001->80/tcp", [(8001, "tcp")]),
+        ("[::1]:8001->80/tcp, 443/tcp, 127.0.0.1:53->53/udp", [(53, "udp"), (8001, "tcp")]),
+        ("0.0.0.0:8000-8002->80-82/tcp, [::]:8000-8002->80-82/tcp", [(8000, "tcp"), (8001, "tcp"), (8002, "tcp")]),
+        ("0.0.0.0:7->7/sctp, 0.0.0.0:9->9/tcp", [(9, "tcp")]),
+    ],
+)
+def test_what_docker_ps_tells_of_a_running_container_needs_no_inspection(
+    ports: str, expected: list[tuple[int, str]]
+) -> None:
+    host = FakeCommands(Completed(0, json.dumps(["a" * 64, "running", ports, "blog-web-1", "blog"]) + "\n", ""))
+    found = docker_ports.bindings(host)
+    assert [(holder.port, holder.protocol) for holder in found] == expected
+    assert {holder.description for holder in found} == {"the container blog-web-1 of the Compose project blog"}
+    assert [argv[1] for argv in host.argvs] == ["ps"]
+
+
+def test_a_running_container_without_its_network_keeps_its_ports() -> None:
+    assert slots(["/cut", "running", {"80/tcp": binding("8004")}, {}, ""]) == [(8004, "tcp")]
+
+
 def test_no_docker_is_no_bindings() -> None:
-    docker = FakeDocker(installed=False)
-    assert docker_ports.bindings(docker) == ()
-    assert docker.calls == []
+    host = docker(installed=False)
+    assert docker_ports.bindings(host) == ()
+    assert host.calls == []
 
 
 def test_no_containers_are_not_inspected() -> None:
-    docker = FakeDocker()
-    assert docker_ports.bindings(docker) == ()
-    assert len(docker.calls) == 1
+    host = docker()
+    assert docker_ports.bindings(host) == ()
+    assert len(host.calls) == 1
 
 
 def test_an_engine_that_does_not_answer_is_an_error() -> None:
     with pytest.raises(HostError, match="Cannot connect to the Docker daemon"):
-        docker_ports.bindings(FakeDocker(error="Cannot connect to the Docker daemon at unix:///x. Is it running?"))
+        docker_ports.bindings(docker(error="Cannot connect to the Docker daemon at unix:///x. Is it running?"))
 
 
 def test_a_container_that_is_removed_meanwhile_does_not_matter() -> None:
-    docker = FakeDocker(
-        ["/a", "running", {}, {"80/tcp": binding("8000")}, ""], error="Error: No such container: 0123\n"
-    )
-    assert [holder.port for holder in docker_ports.bindings(docker)] == [8000]
+    host = docker(["/a", "running", {}, {"80/tcp": binding("8000")}, ""], error="Error: No such container: 0123\n")
+    assert [holder.port for holder in docker_ports.bindings(host)] == [8000]
 
 
 def test_many_containers_are_inspected_in_few_calls() -> None:
-    docker = FakeDocker(*(["/c", "exited", {"80/tcp": binding(str(9000 + n))}, {}, ""] for n in range(1100)))
-    assert len(docker_ports.bindings(docker)) == 1100
-    assert [call[1] for call in docker.calls] == ["ps", "inspect", "inspect", "inspect"]
+    host = docker(*(["/c", "exited", {"80/tcp": binding(str(9000 + n))}, {}, ""] for n in range(1100)))
+    assert len(docker_ports.bindings(host)) == 1100
+    assert [argv[1] for argv in host.argvs] == ["ps", "inspect", "inspect", "inspect"]

@@ -8,7 +8,7 @@ import dataclasses
 from typing import Any
 
 import pytest
-from ansible_collections.serverkit.core.plugins.module_utils._plan import app, dotenv
+from ansible_collections.serverkit.core.plugins.module_utils._plan import app, app_diff, dotenv
 from ansible_collections.serverkit.core.plugins.module_utils._values.app import AppState, Container, Release, Run
 from ansible_collections.serverkit.core.plugins.module_utils._values.template import (
     Health,
@@ -158,7 +158,7 @@ def test_a_release_is_named_by_compose_file_and_environment(secret: str) -> None
 def test_a_diff_shows_keys_and_changes_of_secrets_but_no_secret() -> None:
     before = AppState("started", files("x: 1\n", SECRET="correct-horse", SAME="battery-staple"), {"P": "8001/tcp"})
     after = AppState("started", files("x: 2\n", SECRET="purple-monkey", SAME="battery-staple"), {"P": "8002/tcp"})
-    shown = app.diffs("blog", before, after, ["web"], "/etc/serverkit/templates/web.yaml")
+    shown = app_diff.diffs("blog", before, after, ["web"], "/etc/serverkit/templates/web.yaml")
     text = repr(shown)
     assert [diff.header for diff in shown] == ["app blog", "blog/docker-compose.yml", "blog/.env"]
     assert "SECRET=<redacted sha256:" in text
@@ -171,16 +171,16 @@ def test_a_diff_shows_keys_and_changes_of_secrets_but_no_secret() -> None:
 def test_a_diff_is_never_empty_when_something_differs() -> None:
     before = AppState("started", files("x: 1\n"))
     described = {**before.files, ".release.json": RenderedFile(app.describe(release(version="2.0")))}
-    shown = app.diffs("blog", before, dataclasses.replace(before, files=described), [], "")
+    shown = app_diff.diffs("blog", before, dataclasses.replace(before, files=described), [], "")
     assert "template: web 2.0" in shown[0].after
     healthier = {**before.files, ".release.json": RenderedFile(app.describe(release(probe="tcp")))}
-    assert app.diffs("blog", before, dataclasses.replace(before, files=healthier), [], "")
+    assert app_diff.diffs("blog", before, dataclasses.replace(before, files=healthier), [], "")
     recorded = dataclasses.replace(before, recorded="abc")
-    assert app.diffs("blog", before, recorded, [], "")
+    assert app_diff.diffs("blog", before, recorded, [], "")
 
 
 def test_a_wrong_mode_is_shown() -> None:
     before = AppState("started", {".env": RenderedFile("A=1\n", 0o644)})
     after = AppState("started", {".env": RenderedFile("A=1\n", 0o600)})
-    shown = app.diffs("blog", before, after, [], "")
+    shown = app_diff.diffs("blog", before, after, [], "")
     assert "mode 0644 instead of 0600" in shown[0].before

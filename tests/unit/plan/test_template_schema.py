@@ -13,6 +13,7 @@ import pytest
 from ansible_collections.serverkit.core.plugins.module_utils._errors import InputError
 from ansible_collections.serverkit.core.plugins.module_utils._plan.template_schema import parse
 from ansible_collections.serverkit.core.plugins.module_utils._values.template import (
+    DatabaseUse,
     Health,
     Hook,
     Template,
@@ -74,7 +75,7 @@ def test_every_key_at_once() -> None:
     assert found.health == Health("http", "/up?x=1", (200, 299), 30)
     assert found.hooks == {"post_deploy": (Hook("app", ("migrate", "--all")),)}
     assert found.shown_scripts == {"scripts.pre_install": "a", "post_install": "b"}
-    assert found.database == {"url": "DB_URL"}
+    assert found.database == DatabaseUse(given={"url": "DB_URL"})
 
 
 @pytest.mark.parametrize(
@@ -145,6 +146,17 @@ def test_every_key_at_once() -> None:
         ({"health": {"timeout": True}}, "health.timeout: True is not a number of seconds"),
         ({"health": {"pth": "/"}}, "health.pth: it is not a known key; did you mean path?"),
         ({"database": {"host": "X"}}, "database.host: there is no variable 'X'"),
+        ({"database": []}, "database: it is not a mapping"),
+        ({"database": {"engine": "oracle"}}, "database.engines: 'oracle' is not one of mysql, mariadb"),
+        ({"database": {"engines": [1]}}, "database.engines: 1 is not a text"),
+        ({"database": {"engine": "mysql", "service": "ap"}}, "no service 'ap'; did you mean app?"),
+        ({"database": {"engine": "mysql", "replaces": ["cache"]}}, "database.replaces: there is no service 'cache'"),
+        ({"database": {"engine": "mysql", "replaces": ["app", "db"]}}, "database.replaces: no service would be left"),
+        ({"database": {"service": "app", "replaces": ["app"]}}, "app is the service that uses the database"),
+        ({"database": {"replaces": [], "variables": {"hostname": "X"}}}, "database.variables.hostname: it is not one"),
+        ({"database": {"replaces": [], "variables": {"host": "A B"}}}, "'A B' is not a variable's name"),
+        ({"database": {"replaces": [], "variables": []}}, "database.variables: it is not a mapping"),
+        ({"database": {"engine": "mysql", "serivce": "app"}}, "database.serivce: it is not a known key"),
         ({"database": {"hostname": "X"}}, "database.hostname: it is not one of"),
         ({"hooks": {"later": []}}, "hooks.later: it is not one of pre_deploy, post_deploy, pre_remove"),
         ({"hooks": {"post_deploy": [{"service": "app", "command": "ls"}]}}, "command: it is not a list of texts"),

@@ -10,7 +10,7 @@ import contextlib
 import os
 import pathlib
 import socket
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -27,37 +27,17 @@ from ansible_collections.serverkit.core.plugins.module_utils._runner.ports impor
 from ansible_collections.serverkit.core.plugins.module_utils._values.outcome import Failure, Outcome, Success
 from ansible_collections.serverkit.core.plugins.module_utils._values.ports import Holder, PortRequest
 from ansible_collections.serverkit.core.plugins.module_utils._values.records import PortLease
-
-
-class NoCommands:
-    """A host without Docker; counts how often it was looked for."""
-
-    def __init__(self) -> None:
-        self.looked = 0
-
-    def find(self, program: str) -> str | None:
-        self.looked += 1
-        return None
-
-    def run(
-        self,
-        argv: Sequence[str],
-        *,
-        stdin: str | None = None,
-        cwd: str | None = None,
-        environment: Mapping[str, str] | None = None,
-        pass_fds: Sequence[int] = (),
-    ) -> Completed:
-        raise AssertionError(argv)
+from ansible_collections.serverkit.core.tests.unit.fakes import FakeCommands
 
 
 @pytest.fixture
-def commands() -> NoCommands:
-    return NoCommands()
+def commands() -> FakeCommands:
+    """A host without Docker."""
+    return FakeCommands(missing=["docker"])
 
 
 @pytest.fixture
-def host(commands: NoCommands) -> Host:
+def host(commands: FakeCommands) -> Host:
     return Host(commands, Settings(), False, lambda _secret: None)
 
 
@@ -112,12 +92,12 @@ def test_check_mode_tells_the_same_and_writes_nothing(host: Host, path: pathlib.
     assert (again.changed, again.diffs, again.facts) == (False, (), done.facts)
 
 
-def test_an_unchanged_port_costs_no_look_at_the_host(host: Host, commands: NoCommands) -> None:
+def test_an_unchanged_port_costs_no_look_at_the_host(host: Host, commands: FakeCommands) -> None:
     run(host, item())
-    looked = commands.looked
+    looked = len(commands.looked_for)
     assert looked
     run(host, item())
-    assert commands.looked == looked
+    assert len(commands.looked_for) == looked
 
 
 def test_release_and_release_again(host: Host) -> None:
@@ -239,11 +219,7 @@ def test_who_has_a_port_right_now(host: Host) -> None:
 
 
 def test_a_docker_that_does_not_answer_is_a_warning(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
-    commands = NoCommands()
-    monkeypatch.setattr(commands, "find", lambda _program: "/usr/bin/docker")
-    monkeypatch.setattr(
-        commands, "run", lambda *_argv, **_more: Completed(1, "", "Cannot connect to the Docker daemon")
-    )
+    commands = FakeCommands(Completed(1, "", "Cannot connect to the Docker daemon"))
     silent = Host(commands, Settings(), False, host.hide)
     outcomes = run(silent, item(), item(name="admin"))
     assert "Cannot connect to the Docker daemon" in success(outcomes[0]).warnings[0]
