@@ -27,8 +27,18 @@ class Run:
     output: str
 
 
+# What lines start with, for each thread: output of programs that run side by side has to be told apart.
+_thread = threading.local()
+
+
+def mark(prefix: str) -> None:
+    """Start each line that this thread says with a word."""
+    _thread.prefix = prefix
+
+
 def say(text: str) -> None:
-    print(text, flush=True)
+    prefix = getattr(_thread, "prefix", "")
+    print("\n".join(f"{prefix}{line}" for line in text.split("\n")) if prefix else text, flush=True)
 
 
 def duration(seconds: float) -> str:

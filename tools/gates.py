@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import argparse
+import concurrent.futures
+import itertools
 import os
 import pathlib
 import re
@@ -13,7 +15,7 @@ import subprocess
 import sys
 import time
 import xml.etree.ElementTree as ET
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import console
@@ -108,11 +110,10 @@ def integration(arguments: Sequence[str] = ()) -> Iterator[Result]:
     venv = dev.ensure_venv("main")
     env = dev.environment(venv)
     chosen = env.get("SERVERKIT_TEST_HOST")
-    for command in _preparation(chosen):
-        result = tool(venv, f"testbed {' '.join(command[:2])}", ["python", TESTBED, *command])
-        if result.failed:
-            yield result
-            return
+    unprepared = list(_testbed(venv, _preparation(chosen)))
+    if unprepared:
+        yield from unprepared
+        return
     env["SERVERKIT_TEST_HOST"] = chosen or INTEGRATION_HOST
     try:
         result = _pytest("integration", venv, "integration", ["-v", *(arguments or ["tests/integration"])], env)
@@ -121,6 +122,15 @@ def integration(arguments: Sequence[str] = ()) -> Iterator[Result]:
     finally:
         if not chosen:
             tool(venv, "testbed host destroy", ["python", TESTBED, "host", "destroy", INTEGRATION_HOST])
+
+
+def _testbed(venv: pathlib.Path, commands: Iterable[Sequence[str]]) -> Iterator[Result]:
+    """Prepare the test bed; yields the command that fails, and nothing when all is well."""
+    for command in commands:
+        result = tool(venv, f"testbed {' '.join(command[:2])}", ["python", TESTBED, *command])
+        if result.failed:
+            yield result
+            return
 
 
 def _preparation(chosen: str | None) -> Iterator[list[str]]:
@@ -269,12 +279,11 @@ def molecule(only: Sequence[str] = ()) -> Iterator[Result]:
         yield Result("molecule", 0, failed=1, note="no scenario found in molecule/")
         return
     # Scenarios share the engine and the images of the test hosts; prepared once here, a failure has one place.
-    for command in ("engine", "images"):
-        result = tool(venv, f"testbed {command}", ["python", TESTBED, command])
-        yield result
-        if result.failed:
-            yield Result("molecule", 0, failed=len(scenarios), note="not run: no test hosts")
-            return
+    unprepared = list(_testbed(venv, [["engine"], ["images"]]))
+    if unprepared:
+        yield from unprepared
+        yield Result("molecule", 0, failed=len(scenarios), note="not run: no test hosts")
+        return
     for name in scenarios:
         yield tool(venv, f"molecule, {name}", ["molecule", "test", "--scenario-name", name])
 
@@ -331,6 +340,33 @@ GATES: dict[str, Callable[[Sequence[str]], Iterator[Result]]] = {
     "tidy": lambda _arguments: tidy(),
 }
 TEST = ("lint", "types", "sanity", "units", "integration", "molecule", "tidy")
+# These mostly wait, for containers and for health, each on servers of its own: side by side they take half the time.
+WAITING = frozenset({"integration", "molecule"})
+
+
+def _steps(gates: Sequence[str]) -> Iterator[list[str]]:
+    """The gates in their order, neighbours that can run side by side in one step."""
+    for waiting, names in itertools.groupby(gates, WAITING.__contains__):
+        if waiting:
+            yield list(names)
+        else:
+            yield from ([name] for name in names)
+
+
+def _run(names: Sequence[str], arguments: Sequence[str]) -> Iterator[Result]:
+    if len(names) == 1:
+        yield from GATES[names[0]](arguments)
+        return
+
+    def gate(name: str) -> list[Result]:
+        console.mark(f"{name}: ")
+        return list(GATES[name](arguments))
+
+    # What both need, so that one does not wait in the dark for the other's.
+    yield from _testbed(dev.ensure_venv("main"), [["engine"], ["programs"], ["images"]])
+    with concurrent.futures.ThreadPoolExecutor(max_workers=len(names)) as pool:
+        for results in pool.map(gate, names):
+            yield from results
 
 
 def main() -> int:
@@ -345,8 +381,8 @@ def main() -> int:
     started = time.monotonic()
     try:
         dev.ensure_tree()
-        for name in gates:
-            results.extend(GATES[name](shlex.split(arguments.args)))
+        for names in _steps(gates):
+            results.extend(_run(names, shlex.split(arguments.args)))
     except dev.Unavailable as problem:
         results.append(Result("environment", time.monotonic() - started, failed=1, note=str(problem)))
     except KeyboardInterrupt:
