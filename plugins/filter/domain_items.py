@@ -66,19 +66,14 @@ def _items(app: Mapping[str, Any], result: Mapping[str, Any]) -> list[Item]:
     nothing: list[Item] = [{"app": app["name"], "state": "absent"}]
     if app.get("state") == "absent":
         return nothing
-    items = [_domain(app["name"], domain) for domain in app.get("domains") or ()]
+    items: list[Item] = [{**domain, "app": app["name"]} for domain in app.get("domains") or ()]
     private_url = app.get("private_url")
     if private_url is None:
         private_url = result.get("main_port") is not None
     if private_url is not False:
-        slug = dict(private_url) if isinstance(private_url, Mapping) else {}
-        items.append({"app": app["name"], "private_url": True, **slug})
+        options = private_url if isinstance(private_url, Mapping) else {}
+        items.append({**options, "app": app["name"], "private_url": True})
     return items or nothing
-
-
-def _domain(app: str, domain: Mapping[str, Any]) -> Item:
-    # The module serves plain HTTP, which is what the one value of `tls` says.
-    return {**{option: value for option, value in domain.items() if option != "tls"}, "app": app}
 
 
 class FilterModule:

@@ -12,8 +12,9 @@ short_description: Find what contradicts itself in a list of apps
 version_added: 1.0.0
 author: serverkit.core contributors (@serverkit-core)
 description:
-  - Finds names of apps, domains and slugs that are not valid, apps that are listed twice, and names that two apps
-    claim.
+  - Finds names of apps, domains and slugs that are not valid, options of domains and databases that
+    M(serverkit.core.serverkit_domain) and M(serverkit.core.serverkit_db_link) would refuse, apps that are listed
+    twice, and names that two apps claim.
   - The R(serverkit.core.app role,ansible_collections.serverkit.core.app_role) asks it before it touches a server. The
     modules refuse the same, one by one, when it is their turn.
 options:
@@ -42,15 +43,22 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
+from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible_collections.serverkit.core.plugins.module_utils._errors import InputError
-from ansible_collections.serverkit.core.plugins.module_utils._values import domain, names
+from ansible_collections.serverkit.core.plugins.module_utils._values import domain, links, names
+from ansible_collections.serverkit.core.plugins.modules.serverkit_db_link import LINK
+from ansible_collections.serverkit.core.plugins.modules.serverkit_domain import ITEM
 
 App = Mapping[str, Any]
+
+_OF_PRIVATE_URLS = {
+    "slug", "expires", "port", "check_port", "basic_auth", "buffering", "max_body_size", "timeouts", "websocket",
+}  # fmt: skip
 
 
 def inventory_problems(apps: Sequence[App]) -> list[str]:
     """Return a sentence for each problem, in the order of the list."""
-    problems = [sentence for app in apps for sentence in _invalid_names(app)]
+    problems = [sentence for app in apps for sentence in _invalid(app)]
     for name, times in Counter(str(app.get("name")) for app in apps).items():
         if times > 1:
             problems.append(f"The app {name} is listed {times} times.")
@@ -60,25 +68,72 @@ def inventory_problems(apps: Sequence[App]) -> list[str]:
     return problems
 
 
-def _invalid_names(app: App) -> list[str]:
-    checks: list[tuple[Callable[[object], str], object]] = [(names.app_name, app.get("name"))]
-    if app.get("state") != "absent":
-        checks += [(domain.domain_name, name) for name in _domains(app)]
-        checks += [(domain.slug, slug) for slug in _slugs(app)]
+def _invalid(app: App) -> list[str]:
+    name = app.get("name")
+    try:
+        names.app_name(_plain(name))
+    except InputError as error:
+        return [str(error)]
+    if app.get("state") == "absent":
+        return []
     problems = []
-    for check, value in checks:
-        try:
-            # A plain string: what comes from an inventory is one with a note of where it was written.
-            check(str(value) if isinstance(value, str) else value)
-        except InputError as error:
-            problems.append(str(error))
+    for item in app.get("domains") or ():
+        problems += _invalid_domain(f"the domain {item.get('name')} of the app {name}", {**item, "app": name})
+    problems += _invalid_links(app)
     private_url = app.get("private_url")
     if isinstance(private_url, Mapping):
-        unknown = sorted(set(private_url) - {"slug"})
-        problems += [f"The private_url of the app {app.get('name')} has no option {key!r}." for key in unknown]
+        unknown = sorted(set(private_url) - _OF_PRIVATE_URLS)
+        problems += [f"The private_url of the app {name} has no option {key!r}." for key in unknown]
+        known = {key: value for key, value in private_url.items() if key in _OF_PRIVATE_URLS}
+        problems += _invalid_domain(f"the private URL of the app {name}", {**known, "app": name, "private_url": True})
     elif private_url is not None and not isinstance(private_url, bool):
-        problems.append(f"The private_url of the app {app.get('name')} is neither true, false nor a mapping with slug.")
+        problems.append(f"The private_url of the app {name} is neither true, false nor a mapping with options.")
     return problems
+
+
+def _invalid_domain(what: str, item: Mapping[str, Any]) -> list[str]:
+    return _invalid_item(what, item, ITEM, domain.parse)
+
+
+def _invalid_links(app: App) -> list[str]:
+    problems = []
+    seen: Counter[str] = Counter()
+    for item in app.get("databases") or ():
+        link = str(item.get("name") or item.get("engine"))
+        seen[link] += 1
+        what = f"the database {link} of the app {app.get('name')}"
+        problems += _invalid_item(what, {**item, "app": app.get("name")}, LINK, links.parse)
+    problems += [
+        f"The app {app.get('name')} has {times} links called {link}. Give each a name of its own."
+        for link, times in seen.items()
+        if times > 1
+    ]
+    return problems
+
+
+def _invalid_item(
+    what: str, item: Mapping[str, Any], spec: dict[str, Any], parse: Callable[[dict[str, Any]], object]
+) -> list[str]:
+    """Ask what the module is going to ask, in its own words."""
+    checked = ArgumentSpecValidator(spec).validate(_plain(item))
+    if checked.error_messages:
+        return [f"In {what}: {message.rstrip('.')}." for message in checked.error_messages]
+    try:
+        parse(checked.validated_parameters)
+    except InputError as error:
+        return [f"In {what}: {error}"]
+    return []
+
+
+def _plain(value: Any) -> Any:
+    """Return a value as a module gets it: what comes from an inventory has notes of where it was written."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(part) for key, part in value.items()}
+    if isinstance(value, str):
+        return str(value)
+    if isinstance(value, int) and not isinstance(value, bool):
+        return int(value)
+    return [_plain(part) for part in value] if isinstance(value, Sequence) else value
 
 
 def _domains(app: App) -> list[str]:

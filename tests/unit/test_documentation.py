@@ -1,0 +1,82 @@
+# Copyright: serverkit.core contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The recipes of the documentation are taken by what will read them."""
+
+from __future__ import annotations
+
+import pathlib
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import yaml
+from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
+from ansible_collections.serverkit.core.plugins.filter.inventory_problems import inventory_problems
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+DOCS = ROOT / "docs"
+SPECS = yaml.safe_load((ROOT / "roles/app/meta/argument_specs.yml").read_text(encoding="utf-8"))["argument_specs"]
+CODE = re.compile(r"^```.*?^```$|`[^`\n]+`", re.MULTILINE | re.DOTALL)
+BLOCK = re.compile(r"^```yaml\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+# What a template would put there.
+PEM = {
+    "certificate": "-----BEGIN CERTIFICATE-----\n-----END CERTIFICATE-----\n",
+    "private_key": "-----BEGIN PRIVATE KEY-----\n-----END PRIVATE KEY-----\n",
+}
+
+
+def recipes() -> Iterator[Any]:
+    """Yield the variables of each example that is a piece of an inventory."""
+    for page in ("domains.md", "certificates.md"):
+        text = (DOCS / page).read_text(encoding="utf-8")
+        for found in BLOCK.finditer(text):
+            line = text[: found.start()].count("\n") + 2
+            loaded = yaml.safe_load(found.group(1))
+            if isinstance(loaded, dict):
+                yield pytest.param(_variables(loaded), id=f"{page}:{line}")
+
+
+def _variables(loaded: dict[str, Any]) -> dict[str, Any]:
+    variables = {name: value for name, value in loaded.items() if name != "domains"}
+    if "domains" in loaded:
+        variables["serverkit_apps"] = [{"name": "my-app", "template": "node-app", "domains": loaded["domains"]}]
+    for app in variables.get("serverkit_apps", []):
+        for domain in app.get("domains", []):
+            domain.update({name: text for name, text in PEM.items() if name in domain})
+    return variables
+
+
+@pytest.mark.parametrize("variables", list(recipes()))
+def test_a_recipe_is_valid(variables: dict[str, Any]) -> None:
+    known = SPECS["main"]["options"]
+    assert set(variables) <= set(known)
+    checked = ArgumentSpecValidator({name: known[name] for name in variables}).validate(variables)
+    assert checked.error_messages == []
+    assert inventory_problems(checked.validated_parameters.get("serverkit_apps", [])) == []
+
+
+def test_there_are_recipes() -> None:
+    assert len(list(recipes())) > 20
+
+
+@pytest.mark.parametrize("page", sorted(DOCS.glob("*.md")) + [ROOT / "README.md"], ids=lambda page: page.name)
+def test_links_lead_somewhere(page: pathlib.Path) -> None:
+    text = CODE.sub("", page.read_text(encoding="utf-8"))
+    for target in re.findall(r"\]\(([^)\s]+)\)", text):
+        if re.match(r"https?:", target):
+            continue
+        path, _hash, fragment = target.partition("#")
+        linked = (page.parent / path).resolve() if path else page
+        assert linked.exists(), target
+        if fragment:
+            assert fragment in _anchors(linked), target
+
+
+def _anchors(page: pathlib.Path) -> set[str]:
+    """Return what the headings can be linked by, as most renderers of Markdown make it."""
+    text = re.sub(r"^```.*?^```$", "", page.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
+    headings = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
