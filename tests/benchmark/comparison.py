@@ -76,8 +76,13 @@ HEAD = ["work", "serverkit.core", "against", "takes", "ratio or difference", "bu
 
 def table(rows: Sequence[Comparison]) -> str:
     """Return the rows as a Markdown table that can be read as it is."""
-    cells = [HEAD, *(row.cells() for row in rows)]
-    widths = [max(len(line[column]) for line in cells) for column in range(len(HEAD))]
+    return markdown(HEAD, [row.cells() for row in rows])
+
+
+def markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Return a Markdown table with aligned columns."""
+    cells = [list(head), *map(list, rows)]
+    widths = [max(len(line[column]) for line in cells) for column in range(len(head))]
     cells.insert(1, ["-" * width for width in widths])
     padded = [[cell.ljust(width) for cell, width in zip(line, widths, strict=True)] for line in cells]
     return "\n".join(f"| {' | '.join(line)} |" for line in padded)

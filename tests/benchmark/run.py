@@ -17,12 +17,13 @@ import platform
 import signal
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 # The test bed's modules import each other by bare names.
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "testbed"))
 
+import vhosts
 from ansible_runs import HERE, Ansible
 from cases import Cases
 from comparison import table
@@ -34,29 +35,53 @@ WORK = HERE.parents[1] / ".dev" / "bench"
 
 
 def measure(arguments: argparse.Namespace) -> bool:
-    """Do it all and print the table; whether every budget holds."""
-    began = time.monotonic()
+    """Do it all and print the tables; whether every budget holds."""
     server = Server(WORK)
     try:
         server.start()
         ansible = Ansible(WORK, server.inventory())
-        cases = Cases(server, ansible, WORK, arguments.apps, arguments.ports, min(arguments.scanned, arguments.ports))
-        cases.prepare()
-        for number in range(1, arguments.rounds + 1):
-            say(f"* Round {number} of {arguments.rounds}, after {(time.monotonic() - began) / 60:.0f} minutes")
-            cases.measure_round(loops=number > arguments.rounds - arguments.loop_rounds)
-        rows = cases.rows()
-        print(f"\n{machine(server)}\n")
-        print(table(rows))
-        minutes = (time.monotonic() - began) / 60
-        print(f"\nMedians of {arguments.rounds} rounds (smallest to largest); all of it took {minutes:.0f} minutes.")
+        held = [PARTS[name](server, ansible, arguments) for name in ([arguments.only] if arguments.only else PARTS)]
     finally:
         server.disconnect()
         if arguments.keep:
             say(f"The server {NAME} is kept: docker exec -it {NAME} bash")
         else:
             server.stop()
+    return all(held)
+
+
+def measure_vhosts(server: Server, ansible: Ansible, arguments: argparse.Namespace) -> bool:
+    """Measure requests per second, print the table; whether every budget holds."""
+    proxies = vhosts.Vhosts(server, ansible, arguments.seconds)
+    proxies.prepare()
+    for number in range(1, arguments.vhost_rounds + 1):
+        say(f"* Vhosts, round {number} of {arguments.vhost_rounds}")
+        proxies.measure_round()
+    rows = proxies.rows()
+    print(f"\n{machine({**server.versions(), **proxies.versions()})}\n")
+    print(vhosts.table(rows))
+    print(f"\nMedians of {arguments.vhost_rounds} rounds of {arguments.seconds} seconds each (smallest to largest).")
     return all(row.holds for row in rows)
+
+
+def measure_apps(server: Server, ansible: Ansible, arguments: argparse.Namespace) -> bool:
+    """Measure what deploying takes, print the table; whether every budget holds."""
+    began = time.monotonic()
+    cases = Cases(server, ansible, WORK, arguments.apps, arguments.ports, min(arguments.scanned, arguments.ports))
+    cases.prepare()
+    for number in range(1, arguments.rounds + 1):
+        say(f"* Round {number} of {arguments.rounds}, after {(time.monotonic() - began) / 60:.0f} minutes")
+        cases.measure_round(loops=number > arguments.rounds - arguments.loop_rounds)
+    rows = cases.rows()
+    print(f"\n{machine(server.versions())}\n")
+    print(table(rows))
+    minutes = (time.monotonic() - began) / 60
+    print(f"\nMedians of {arguments.rounds} rounds (smallest to largest); all of it took {minutes:.0f} minutes.")
+    return all(row.holds for row in rows)
+
+
+# The vhosts first: a hundred idle containers are not idle enough.
+PARTS = {"vhosts": measure_vhosts, "apps": measure_apps}
 
 
 @contextlib.contextmanager
@@ -71,10 +96,10 @@ def alone() -> Iterator[None]:
         yield
 
 
-def machine(server: Server) -> str:
+def machine(versions: Mapping[str, str]) -> str:
     """Return in one line what the numbers depend on."""
     facts = {
-        **server.versions(),
+        **versions,
         "ansible-core": importlib.metadata.version("ansible-core"),
         "Python of Ansible": platform.python_version(),
         "load of the last minute": f"{os.getloadavg()[0]:.1f}",
@@ -96,6 +121,13 @@ def main() -> int:
     parser.add_argument("--ports", type=int, default=1000, metavar="N", help="to reserve (default: %(default)s)")
     parser.add_argument(
         "--scanned", type=int, default=50, metavar="N", help="to find one by one, and scale (default: %(default)s)"
+    )
+    parser.add_argument("--only", choices=PARTS, help="one of the two tables (default: both)")
+    parser.add_argument(
+        "--vhost-rounds", type=int, default=15, metavar="N", help="of load on each vhost (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--seconds", type=int, default=2, metavar="N", help="of load on a vhost in a round (default: %(default)s)"
     )
     parser.add_argument("--keep", action="store_true", help="leave the server there, to look at it")
     arguments = parser.parse_args()
