@@ -25,6 +25,8 @@ W = TypeVar("W", bound=Named)
 P = TypeVar("P", bound=Plan)
 Options = dict[str, Any]
 
+_SHORTEST_SECRET = 4  # characters
+
 # Documented in the fragment serverkit.core._registry.
 REGISTRY_OPTIONS: Options = {
     "registry_dsn": {"type": "str", "no_log": True},
@@ -94,9 +96,13 @@ def run_module(
 
 
 def _host(module: AnsibleModule) -> Host:
+    # Every value of a secret dictionary counts as one, such as the port of a DNS server: hiding a number that short
+    # would blot out digits of dates and sizes all over the result, and nobody is kept out by a secret that short.
     def hide(secret: str) -> None:
-        module.no_log_values.update(encoded_forms(secret))
+        if len(secret) >= _SHORTEST_SECRET:
+            module.no_log_values.update(encoded_forms(secret))
 
+    module.no_log_values -= {secret for secret in module.no_log_values if len(str(secret)) < _SHORTEST_SECRET}
     # Templates are hidden for their length only.
     for secret in module.no_log_values - {module.params.get("definitions")}:
         hide(str(secret))
@@ -116,7 +122,9 @@ def _without_secrets(params: Mapping[str, Any], spec: Options) -> dict[str, Any]
         if value is None or option.get("no_log"):
             continue
         if "options" in option:
-            value = [_without_secrets(item, option["options"]) for item in value]
+            options = option["options"]
+            listed = option["type"] == "list"
+            value = [_without_secrets(item, options) for item in value] if listed else _without_secrets(value, options)
         shown[name] = value
     return shown
 

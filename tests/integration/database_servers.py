@@ -241,12 +241,9 @@ STARTED: dict[str, Callable[[], contextlib.AbstractContextManager[Server]]] = {
 AVAILABLE: tuple[str, ...] = (*STARTED, *(engine for engine, name in EXTERNAL.items() if os.environ.get(name)))
 
 
-@contextlib.contextmanager
-def running(name: str) -> Iterator[Server]:
-    """Start a server, or use the one that there is."""
+def running(name: str) -> contextlib.AbstractContextManager[Server]:
+    """Start a server for the time of a `with` statement, or use the one that there is."""
     if name in STARTED:
-        with STARTED[name]() as server:
-            yield server
-    else:
-        engine = engine_name(name)
-        yield external(engine, os.environ[EXTERNAL[engine]])
+        return STARTED[name]()
+    engine = engine_name(name)
+    return contextlib.nullcontext(external(engine, os.environ[EXTERNAL[engine]]))

@@ -10,16 +10,14 @@ Reads from standard input the items, the task's options and where everything is,
 from __future__ import annotations
 
 import json
-import os
-import shutil
-import subprocess
+import socket
 import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta, timezone
 from typing import Any
 
 from ansible_collections.serverkit.core.plugins.module_utils._edges import locks
-from ansible_collections.serverkit.core.plugins.module_utils._edges.commands import Completed
 from ansible_collections.serverkit.core.plugins.module_utils._errors import InputError, ServerkitError
 from ansible_collections.serverkit.core.plugins.module_utils._gateways.settings import Settings
 from ansible_collections.serverkit.core.plugins.module_utils._runner.core import converge
@@ -28,6 +26,8 @@ from ansible_collections.serverkit.core.plugins.module_utils._runner.host import
 from ansible_collections.serverkit.core.plugins.module_utils._values import domain
 from ansible_collections.serverkit.core.plugins.module_utils._values.nginx import Layout
 from ansible_collections.serverkit.core.plugins.module_utils._values.outcome import Failure, Outcome
+from ansible_collections.serverkit.core.plugins.module_utils._values.tls import parse_acme
+from programs import Programs
 
 DEFAULTS = {
     "name": None,
@@ -39,38 +39,11 @@ DEFAULTS = {
     "state": "present",
     "dns_check": "off",
     "check_port": True,
+    "tls": "none",
+    "challenge": "http-01",
+    "certificate": None,
+    "private_key": None,
 }
-
-
-class Programs:
-    """Commands without Ansible; counts what nginx is asked for."""
-
-    def __init__(self) -> None:
-        self.calls: list[str] = []
-
-    def find(self, program: str) -> str | None:
-        return shutil.which(program)
-
-    def run(
-        self,
-        argv: Sequence[str],
-        *,
-        stdin: str | None = None,
-        cwd: str | None = None,
-        environment: Mapping[str, str] | None = None,
-        pass_fds: Sequence[int] = (),
-    ) -> Completed:
-        self.calls.append(" ".join(argv))
-        done = subprocess.run(
-            argv,
-            input=stdin,
-            cwd=cwd,
-            capture_output=True,
-            text=True,
-            env={**os.environ, **(environment or {})},
-            check=False,
-        )
-        return Completed(done.returncode, done.stdout, done.stderr)
 
 
 def run(task: Mapping[str, Any]) -> dict[str, Any]:
@@ -84,7 +57,12 @@ def run(task: Mapping[str, Any]) -> dict[str, Any]:
         layout=Layout(**task["layout"]),
         registry_path=task["registry"],
         proof_timeout=task.get("proof_timeout", 10.0),
+        acme=parse_acme(task["acme"]) if "acme" in task else None,
+        private_domain=domain.parse_private_domain(task.get("private_domain")),
+        clock=lambda: datetime.now(timezone.utc) + timedelta(seconds=task.get("later", 0)),
     )
+    if "hosts" in task:
+        _answer_from(task["hosts"])
     held = locks.held.__wrapped__  # type: ignore[attr-defined]
     held.__kwdefaults__["directory"] = task["locks"]
     items = [_parsed(item) for item in task["items"]]
@@ -93,6 +71,20 @@ def run(task: Mapping[str, Any]) -> dict[str, Any]:
     except ServerkitError as error:
         return {"error": str(error), "results": [], "calls": programs.calls}
     return {"results": [_result(outcome) for outcome in outcomes], "calls": programs.calls}
+
+
+def _answer_from(hosts: Mapping[str, Sequence[str]]) -> None:
+    """Take the place of DNS."""
+    ask = socket.getaddrinfo
+
+    def getaddrinfo(name: Any, *rest: Any, **more: Any) -> Any:
+        if name not in hosts:
+            return ask(name, *rest, **more)
+        if not hosts[name]:
+            raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, 0)) for address in hosts[name]]
+
+    socket.getaddrinfo = getaddrinfo
 
 
 def _parsed(item: Mapping[str, Any]) -> domain.Wanted | Failure:

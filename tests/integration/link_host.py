@@ -292,8 +292,9 @@ class LinkHost(AppHost):
         return dict(line.split("=", 1) for line in text.splitlines())
 
 
-def shop(template: Mapping[str, Any] = SHOP, name: str = "shop", **options: Any) -> dict[str, Any]:
-    """Return a task for serverkit_app."""
+def shop(template: Mapping[str, Any] | None = None, name: str = "shop", **options: Any) -> dict[str, Any]:
+    """Return a task for serverkit_app, with the template SHOP unless another one is given."""
+    template = template or SHOP
     variables = {"HTTP_PORT": 8001, **options.pop("variables", {})}
     return {
         "name": name,

@@ -41,5 +41,6 @@ class Programs:
             text=True,
             env={**os.environ, **(environment or {})},
             check=False,
+            pass_fds=pass_fds,
         )
         return Completed(done.returncode, done.stdout, done.stderr)

@@ -9,29 +9,21 @@ from __future__ import annotations
 
 import base64
 import contextlib
-import hashlib
-import http.client
-import http.server
 import json
 import os
 import pathlib
 import random
 import re
 import shutil
-import signal
 import socket
-import sqlite3
 import subprocess
-import sys
-import threading
 import time
 from collections.abc import Iterator
-from typing import Any
 
-import ansible_collections.serverkit.core as collection
 import pytest
 from ansible_collections.serverkit.core.plugins.module_utils._errors import InputError
-from ansible_collections.serverkit.core.plugins.module_utils._plan import vhost
+from ansible_collections.serverkit.core.plugins.module_utils._values import nginx_syntax
+from nginx_server import Server, free_port, websocket
 from postgresql_server import Cluster
 
 pytestmark = [
@@ -40,201 +32,7 @@ pytestmark = [
     pytest.mark.skipif(os.geteuid() != 0, reason="needs root, as the module does"),
 ]
 
-RUNNER = pathlib.Path(__file__).with_name("domain_run.py")
-TREE = pathlib.Path(next(iter(collection.__path__))).parents[2]
 PROOF = "/.well-known/serverkit-proof"
-NGINX_CONF = """
-user root;
-worker_processes 2;
-pid {root}/nginx.pid;
-error_log {root}/logs/error.log;
-events {{ worker_connections 512; }}
-http {{
-    access_log {root}/logs/access.log;
-    client_body_temp_path {root}/tmp/body;
-    proxy_temp_path {root}/tmp/proxy;
-    fastcgi_temp_path {root}/tmp/fastcgi;
-    uwsgi_temp_path {root}/tmp/uwsgi;
-    scgi_temp_path {root}/tmp/scgi;
-    include {root}/nginx/conf.d/*.conf;
-    include {root}/nginx/sites-enabled/*;
-}}
-"""
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-class App(http.server.BaseHTTPRequestHandler):
-    """Shows the request it got; redirects, sets cookies and echoes websocket messages when asked to."""
-
-    protocol_version = "HTTP/1.1"
-
-    def do_GET(self) -> None:
-        path = self.path.partition("?")[0]
-        if self.headers.get("Upgrade") == "websocket":
-            self.echo()
-            return
-        headers: list[tuple[str, str]] = []
-        status = 200
-        if path.startswith("/redirect/"):
-            status = 302
-            target = json.loads(base64.urlsafe_b64decode(path.removeprefix("/redirect/")))
-            headers.append(("Location", target.replace("HOST", self.headers["Host"])))
-        elif path.startswith("/cookie/"):
-            headers.append(("Set-Cookie", f"a=b; Path={json.loads(base64.urlsafe_b64decode(path[8:]))}"))
-        shown = {"path": self.path, "headers": {key.lower(): value for key, value in self.headers.items()}}
-        self.answer(status, json.dumps(shown).encode(), headers)
-
-    def do_POST(self) -> None:
-        size = len(self.rfile.read(int(self.headers["Content-Length"])))
-        self.answer(200, json.dumps({"size": size}).encode(), [])
-
-    def answer(self, status: int, body: bytes, headers: list[tuple[str, str]]) -> None:
-        self.send_response(status)
-        for header in [*headers, ("Referrer-Policy", "unsafe-url"), ("X-App", self.server.name)]:  # type: ignore[attr-defined]
-            self.send_header(*header)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def echo(self) -> None:
-        # RFC 6455, section 1.3; short unfragmented frames only.
-        magic = self.headers["Sec-WebSocket-Key"] + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
-        accept = base64.b64encode(hashlib.sha1(magic.encode()).digest()).decode()
-        self.send_response(101)
-        self.send_header("Upgrade", "websocket")
-        self.send_header("Connection", "Upgrade")
-        self.send_header("Sec-WebSocket-Accept", accept)
-        self.end_headers()
-        while header := self.rfile.read(2):
-            mask = self.rfile.read(4)
-            payload = bytes(byte ^ mask[at % 4] for at, byte in enumerate(self.rfile.read(header[1] & 127)))
-            self.wfile.write(bytes([0x81, len(payload)]) + payload)
-        self.close_connection = True
-
-    def log_message(self, format: str, *args: object) -> None:
-        pass
-
-
-class Threaded(http.server.ThreadingHTTPServer):
-    daemon_threads = True
-    request_queue_size = 256
-    name = ""
-
-
-class Server:
-    """An nginx, a registry and a place for the locks."""
-
-    def __init__(self, root: pathlib.Path) -> None:
-        self.root = root
-        self.port = free_port()
-        self.apps: list[Threaded] = []
-        for name in ("conf.d", "sites-available", "sites-enabled"):
-            (root / "nginx" / name).mkdir(parents=True)
-        for name in ("logs", "tmp"):
-            (root / name).mkdir()
-        (root / "nginx" / "nginx.conf").write_text(NGINX_CONF.format(root=root))
-
-    @property
-    def conf(self) -> str:
-        return str(self.root / "nginx" / "nginx.conf")
-
-    def start(self) -> None:
-        subprocess.run(["nginx", "-c", self.conf], check=True)
-        self.wait_for_pid()
-
-    def wait_for_pid(self) -> int:
-        deadline = time.monotonic() + 5
-        while time.monotonic() < deadline:
-            with contextlib.suppress(OSError, ValueError):
-                return int((self.root / "nginx.pid").read_text())
-            time.sleep(0.02)
-        raise AssertionError("nginx has no pid")
-
-    def stop(self) -> None:
-        with contextlib.suppress(OSError, ValueError):
-            pid = int((self.root / "nginx.pid").read_text())
-            os.kill(pid, signal.SIGTERM)
-            deadline = time.monotonic() + 5
-            while os.path.exists(f"/proc/{pid}") and time.monotonic() < deadline:
-                time.sleep(0.02)
-
-    def close(self) -> None:
-        self.stop()
-        for app in self.apps:
-            app.shutdown()
-            app.server_close()
-
-    def app(self, name: str = "app") -> int:
-        server = Threaded(("127.0.0.1", 0), App)
-        server.name = name
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        self.apps.append(server)
-        return int(server.server_address[1])
-
-    def command(self, *items: dict[str, Any], **task: Any) -> tuple[list[str], str, dict[str, str]]:
-        layout = {
-            "configuration": str(self.root / "nginx"),
-            "logs": str(self.root / "logs"),
-            "runtime": str(self.root / "run"),
-            "port": self.port,
-        }
-        places = {"layout": layout, "registry": str(self.root / "registry.db"), "locks": str(self.root / "locks")}
-        environment = {**os.environ, "PYTHONPATH": str(TREE)}
-        return [sys.executable, str(RUNNER)], json.dumps({**places, "items": items, **task}), environment
-
-    def run(self, *items: dict[str, Any], **task: Any) -> dict[str, Any]:
-        argv, text, environment = self.command(*items, **task)
-        done = subprocess.run(
-            argv, input=text, capture_output=True, text=True, env=environment, timeout=120, check=False
-        )
-        assert done.returncode == 0, done.stderr
-        result: dict[str, Any] = json.loads(done.stdout)
-        return result
-
-    def good(self, *items: dict[str, Any], **task: Any) -> list[dict[str, Any]]:
-        result = self.run(*items, **task)
-        assert "error" not in result, result["error"]
-        for outcome in result["results"]:
-            assert "error" not in outcome, outcome["error"]
-        outcomes: list[dict[str, Any]] = result["results"]
-        return outcomes
-
-    def bad(self, *items: dict[str, Any], **task: Any) -> str:
-        result = self.run(*items, **task)
-        message = result.get("error") or " ".join(outcome.get("error", "") for outcome in result["results"])
-        assert message.strip(), result
-        return str(message)
-
-    def get(
-        self, host: str, path: str = "/", method: str = "GET", body: bytes | None = None, **headers: str
-    ) -> tuple[int, dict[str, str], bytes]:
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
-        try:
-            connection.request(method, path, body=body, headers={"Host": host, **headers})
-            response = connection.getresponse()
-            return response.status, {key.lower(): value for key, value in response.getheaders()}, response.read()
-        finally:
-            connection.close()
-
-    def snapshot(self) -> dict[str, str]:
-        found = {}
-        for path in sorted((self.root / "nginx").rglob("*")):
-            if path.is_symlink():
-                found[str(path)] = f"-> {os.readlink(path)}"
-            elif path.is_file():
-                found[str(path)] = f"{path.stat().st_mode:o} {path.read_text()}"
-        with (
-            contextlib.suppress(sqlite3.OperationalError),
-            contextlib.closing(sqlite3.connect(f"file:{self.root}/registry.db?mode=ro", uri=True)) as registry,
-        ):
-            for table in ("domains", "private_urls", "vhosts"):
-                found[table] = repr(sorted(registry.execute(f"SELECT * FROM {table}").fetchall()))
-        return found
 
 
 @pytest.fixture
@@ -257,7 +55,7 @@ def test_any_token_comes_back_from_nginx_itself(server: Server) -> None:
     locations, taken = [], []
     for value in values:
         with contextlib.suppress(InputError):
-            locations.append(f"location = /{len(taken)} {{ return 200 {vhost.token(f'x{value}')}; }}")
+            locations.append(f"location = /{len(taken)} {{ return 200 {nginx_syntax.token(f'x{value}')}; }}")
             taken.append(value)
     assert len(taken) > 1500
     text = f"server {{ listen {server.port}; server_name tokens.example;\n" + "\n".join(locations) + "}\n"
@@ -326,22 +124,6 @@ def test_uploads_up_to_64_megabytes(server: Server) -> None:
     assert json.loads(server.get("blog.example", "/", "POST", b"x" * (20 << 20))[2]) == {"size": 20 << 20}
     with contextlib.suppress(BrokenPipeError, ConnectionResetError):
         assert server.get("blog.example", "/", "POST", b"x" * (65 << 20))[0] == 413
-
-
-def websocket(server: Server, host: str, path: str, text: str) -> str:
-    with socket.create_connection(("127.0.0.1", server.port), 5) as connection:
-        connection.sendall(
-            f"GET {path} HTTP/1.1\r\nHost: {host}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-            "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n".encode()
-        )
-        stream = connection.makefile("rb")
-        status = stream.readline().decode()
-        while stream.readline().strip():
-            pass
-        if " 101 " not in status:
-            return status
-        connection.sendall(bytes([0x81, 0x80 | len(text), 0, 0, 0, 0]) + text.encode())
-        return stream.read(2 + len(text))[2:].decode()
 
 
 def test_websockets(server: Server) -> None:
@@ -451,7 +233,7 @@ def test_a_long_domain_and_many_of_them_in_one_reload(server: Server) -> None:
         assert server.get(name)[0] == 200
     again = server.run(*({**item, "port": port} for item in items))
     assert not any(outcome["changed"] for outcome in again["results"])
-    assert again["calls"] == []
+    assert again["calls"] == ["nginx -v"]
 
 
 def test_check_mode_shows_it_and_writes_nothing(server: Server) -> None:
@@ -647,40 +429,6 @@ def test_a_full_disk_changes_nothing(tmp_path: pathlib.Path) -> None:
         subprocess.run(["umount", "-l", disk], check=False)
 
 
-def request_all_the_time(server: Server, host: str, stop: threading.Event, failures: list[str]) -> int:
-    count = 0
-    while not stop.is_set():
-        try:
-            status = server.get(host)[0]
-            if status != 200:
-                failures.append(f"status {status}")
-        except (OSError, http.client.HTTPException) as error:
-            failures.append(repr(error))
-        count += 1
-        time.sleep(0.003)
-    return count
-
-
-@contextlib.contextmanager
-def under_load(server: Server, host: str) -> Iterator[list[int]]:
-    """Request a page all the while; fail when one request fails."""
-    stop, failures, counts = threading.Event(), list[str](), list[int]()
-    threads = [
-        threading.Thread(target=lambda: counts.append(request_all_the_time(server, host, stop, failures)))
-        for _number in range(2)
-    ]
-    for thread in threads:
-        thread.start()
-    try:
-        yield counts
-    finally:
-        stop.set()
-        for thread in threads:
-            thread.join()
-    assert failures == []
-    assert sum(counts) > 50
-
-
 def test_a_domain_of_another_host_of_the_fleet(server: Server, tmp_path: pathlib.Path, cluster: Cluster) -> None:
     port = server.app()
     item = {"app": "blog", "name": "fleet.example", "port": port}
@@ -693,55 +441,15 @@ def test_a_domain_of_another_host_of_the_fleet(server: Server, tmp_path: pathlib
         message = other.bad(item, private, registry_dsn=dsn, registry_host="web2")
         assert message.count("belongs to the app blog on web1") == 2
         assert not (other.root / "nginx/sites-available/blog").exists()
+        assert "belongs to the app blog on web1" in other.bad(
+            {**item, "shared": True}, registry_dsn=dsn, registry_host="web2"
+        )
+        server.good({**item, "shared": True}, registry_dsn=dsn, registry_host="web1")
+        other.good({**item, "shared": True}, registry_dsn=dsn, registry_host="web2")
+        assert other.get("fleet.example")[0] == server.get("fleet.example")[0] == 200
+        assert "belongs to the app blog on web" in server.bad(item, registry_dsn=dsn, registry_host="web1")
         server.good({"app": "blog", "state": "absent"}, registry_dsn=dsn, registry_host="web1")
         other.good(item, private, registry_dsn=dsn, registry_host="web2")
         assert other.get("fleet.example")[0] == 200
     finally:
         other.close()
-
-
-@pytest.mark.slow
-def test_no_request_for_another_app_fails_during_100_changes(server: Server) -> None:
-    port = server.app()
-    server.good({"app": "other", "name": "other.example", "port": port})
-    with under_load(server, "other.example"):
-        for number in range(100):
-            item = {"app": "blog", "name": f"blog-{number % 3}.example", "port": port}
-            server.good({**item, "state": "absent" if number % 2 else "present"})
-
-
-@pytest.mark.slow
-def test_killed_at_any_instant_the_next_run_converges(server: Server) -> None:
-    port = server.app()
-    server.good({"app": "other", "name": "other.example", "port": port})
-    generator = random.Random(1)
-    items: list[dict[str, Any]] = []
-    with under_load(server, "other.example"):
-        for attempt in range(25):
-            if attempt % 3 == 2:
-                items = [{"app": f"app-{number}", "state": "absent"} for number in range(5)]
-            else:
-                items = [
-                    {"app": f"app-{number}", "name": f"{number}-{attempt % 2}.example", "port": port}
-                    for number in range(5)
-                ] + [{"app": "app-0", "private_url": True, "port": port}]
-            argv, text, environment = server.command(*items, exclusive=True)
-            process = subprocess.Popen(
-                argv, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True, env=environment
-            )
-            assert process.stdin is not None
-            process.stdin.write(text)
-            process.stdin.close()
-            time.sleep(generator.uniform(0.15, 1.3))
-            process.kill()
-            process.wait()
-            # What is on disk is valid at any instant: a reload by somebody else, or a reboot, must not fail.
-            tested = subprocess.run(["nginx", "-t", "-c", server.conf], capture_output=True, text=True, check=False)
-            assert tested.returncode == 0, tested.stderr
-            server.good(*items, exclusive=True)
-            for item in items:
-                if "name" in item:
-                    assert server.get(item["name"])[0] == 200
-            assert not any(outcome["changed"] for outcome in server.good(*items, exclusive=True))
-    litter = [path for path in (server.root / "nginx").rglob(".*") if path.name.startswith(".")]
-    assert litter == []

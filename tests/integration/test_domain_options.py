@@ -22,6 +22,7 @@ import time
 import urllib.parse
 from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -83,7 +84,7 @@ class Backend(Threaded):
         self.go_on = threading.Event()
         self.connections = 0
         self.open: list[socket.socket] = []
-        threading.Thread(target=self.serve_forever, daemon=True).start()
+        threading.Thread(target=self.serve_forever, args=(0.05,), daemon=True).start()
 
     def process_request(self, request: Any, client_address: Any) -> None:
         self.connections += 1
@@ -116,6 +117,11 @@ class World:
 
     def status(self, host: str, path: str = "/", *args: Any, **headers: str) -> int:
         return self.get(host, path, *args, **headers)[0]
+
+    def statuses(self, *requests: tuple[Any, ...]) -> list[int]:
+        """Ask all at the same time."""
+        with ThreadPoolExecutor(max_workers=len(requests)) as pool:
+            return list(pool.map(lambda request: self.status(*request), requests))
 
     def seen(self, host: str, path: str = "/", **headers: str) -> dict[str, Any]:
         """The request as the app got it."""
@@ -184,6 +190,7 @@ def items(world: World, root: pathlib.Path, php: php_server.Php) -> list[dict[st
         "moved": {"redirect_to": {"url": "https://new.example/base/", "code": 308}},
         "gone": {"redirect_to": {"url": "https://new.example/all", "code": 302, "keep_path": False}},
         "slow": {"rate_limit": {"requests": 1, "per": "minute", "burst": 2}},
+        "networks": {"rate_limit": {"requests": 1, "per": "minute"}, "real_ip_from": {"ranges": ["127.0.0.1"]}},
         "crowded": {"rate_limit": {"requests": 1, "per": "minute", "by": "domain"}},
         "cached": {"cache_static": {"max_age": 77}},
         "fonts": {"cache_static": {"extensions": ["bin"]}, "root": static},
@@ -282,9 +289,8 @@ def test_max_body_size(world: World) -> None:
 
 
 def test_timeouts(world: World) -> None:
-    assert world.status("hasty.example", "/slow?3") == 504
-    assert world.status("hasty.example", "/patient/slow?2") == 200
-    assert world.status("plain.example", "/slow?2") == 200
+    places = [("hasty.example", "/slow?3"), ("hasty.example", "/patient/slow?2"), ("plain.example", "/slow?2")]
+    assert world.statuses(*places) == [504, 200, 200]
 
 
 def test_timeouts_of_an_app_that_does_not_read_or_accept(world: World) -> None:
@@ -299,8 +305,7 @@ def test_timeouts_of_an_app_that_does_not_read_or_accept(world: World) -> None:
             {**common, "name": "unread.example", "port": unread.getsockname()[1], "timeouts": {"send": 1, "read": 90}},
             {**common, "name": "full.example", "port": full.getsockname()[1], "timeouts": {"connect": 1, "read": 90}},
         )
-        assert world.status("unread.example", "/", "POST", b"x" * (30 << 20)) == 504
-        assert world.status("full.example") == 504
+        assert world.statuses(("unread.example", "/", "POST", b"x" * (30 << 20)), ("full.example",)) == [504, 504]
 
 
 def test_websocket(world: World) -> None:
@@ -404,6 +409,15 @@ def test_rate_limit(world: World) -> None:
     assert [world.status("slow.example") for _number in range(5)] == [200, 200, 200, 429, 429]
     assert [world.status("crowded.example") for _number in range(2)] == [200, 429]
     assert world.status("slow.example", PROOF) == 200
+    seen = {}
+    for address in (
+        "2001:db8:1:2::1", "2001:db8:1:2:ffff::9", "2001:db8:1:3::1", "2001:db8::1", "2001:db8::1:0:0:1",
+        "2001:db8:0:1::1", "192.0.2.1", "192.0.2.2", "::ffff:198.51.100.1", "::ffff:198.51.100.2", "192.0.2.1",
+    ):  # fmt: skip
+        seen.setdefault(world.status("networks.example", **{"X-Forwarded-For": address}), []).append(address)
+    # Of an IPv6 network of 64 bits, whoever comes second; of IPv4 addresses, who comes twice.
+    assert seen[429] == ["2001:db8:1:2:ffff::9", "2001:db8::1:0:0:1", "192.0.2.1"]
+    assert len(seen[200]) == 8
     assert [world.status("plain.example") for _number in range(5)] == [200] * 5
 
 
@@ -573,6 +587,22 @@ def over_tls(
         return response, encrypted.selected_alpn_protocol() or ""
 
 
+def test_what_only_nginx_refuses_stops_nobody_else(world: World) -> None:
+    port = world.backends["main"].port
+    bad = {"app": "odd", "name": "odd.example", "port": port, "extra": "client_body_timeout soon;"}
+    result = world.server.run(bad, {"app": "fair", "name": "fair.example", "port": port})
+    refused, served = result["results"]
+    assert "Could not serve the names of the app odd" in refused["error"]
+    assert f"{world.server.root}/nginx/sites-enabled/odd:" in refused["error"]
+    assert "client_body_timeout" in refused["error"]
+    assert (refused["changed"], served["changed"]) == (False, True)
+    assert world.app("fair.example") == "main"
+    assert world.status("odd.example") == 404
+    assert sum("-t" in call.split() for call in result["calls"]) == 3, "refused; fine without the change; fine"
+    assert sum("reload" in call for call in result["calls"]) == 1
+    assert not (world.server.root / "nginx/sites-enabled/odd").exists()
+
+
 def test_https(world: World) -> None:
     port = world.backends["main"].port
     hsts = {"include_subdomains": True, "preload": True}
@@ -654,8 +684,14 @@ def test_private_urls_below_a_domain_of_their_own(world: World) -> None:
     assert world.status("127.0.0.1", "/p/my-slug/") == 404
     assert not world.server.good(item, private_domain=below)[0]["changed"]
     assert "my-slug" not in "".join(path.read_text() for path in (world.server.root / "logs").glob("private.access*"))
-    world.server.good(item)
+    # Tasks that do not say where private URLs are leave this one where it is.
+    world.server.good({"app": "private", "name": "public.example", "port": world.backends["main"].port})
+    (same,) = world.server.good(item)
+    assert (same["changed"], same["facts"]["url"]) == (False, "https://my-slug.apps.example/")
+    assert over_tls(world, "my-slug.apps.example")[0].status == 200
+    world.server.good(item, private_domain={"name": ""})
     assert world.status("127.0.0.1", "/p/my-slug/") == 200
+    assert not (world.server.root / "ssl/serverkit/internal").exists()
     with pytest.raises(
         (ssl.SSLError, ConnectionRefusedError)
     ):  # no handshake, or nobody listens when nothing else is served by HTTPS

@@ -11,16 +11,16 @@ from typing import Any
 import pytest
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.testing import patch_module_args
-from ansible_collections.serverkit.core.plugins.modules import serverkit_app
+from ansible_collections.serverkit.core.plugins.modules import serverkit_app, serverkit_domain
 
 SECRETS = ["hunter2'\"", "two\nlines", "back\\slash"]
 
 
-def logged(monkeypatch: pytest.MonkeyPatch, arguments: dict[str, Any]) -> str:
+def logged(monkeypatch: pytest.MonkeyPatch, arguments: dict[str, Any], module: Any = serverkit_app) -> str:
     lines: list[str] = []
     monkeypatch.setattr(AnsibleModule, "log", lambda _self, text, **_options: lines.append(text))
     with patch_module_args({**arguments, "_ansible_check_mode": True}), pytest.raises(SystemExit):
-        serverkit_app.main()
+        module.main()
     return "\n".join(lines)
 
 
@@ -32,3 +32,29 @@ def test_no_secret_is_logged_and_the_rest_is(monkeypatch: pytest.MonkeyPatch, se
         assert '"name": "Bad"' in text
         assert '"TITLE": "Blog"' in text
         assert not any(form in text for form in (secret, repr(secret)[1:-1], json.dumps(secret)[1:-1], "definitions"))
+
+
+@pytest.mark.parametrize("secret", SECRETS)
+def test_no_secret_of_a_domain_is_logged_and_the_rest_is(monkeypatch: pytest.MonkeyPatch, secret: str) -> None:
+    item = {
+        "app": "Bad",
+        "name": "a.com",
+        "basic_auth": {"users": {"ann": secret}, "realm": "Vault"},
+        "private_key": secret,
+        "paths": [{"path": "/api", "port": 1}],
+    }
+    acme = {"email": "a@a.com", "eab_hmac_key": secret, "dns_credentials": {"key": secret}}
+    for arguments in (item, {"domains": [item]}):
+        text = logged(monkeypatch, {**arguments, "acme": acme}, serverkit_domain)
+        for shown in ('"realm": "Vault"', '"path": "/api"', '"email": "a@a.com"'):
+            assert shown in text
+        assert not any(form in text for form in (secret, repr(secret)[1:-1], json.dumps(secret)[1:-1]))
+
+
+def test_a_short_number_in_a_secret_dictionary_blots_nothing_out(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    acme = {"dns_plugin": "rfc2136", "dns_credentials": {"port": "53", "secret": "hunter2hunter2"}}
+    logged(monkeypatch, {"app": "Bad53-hunter2hunter2", "name": "a.com", "acme": acme}, serverkit_domain)
+    message = json.loads(capsys.readouterr().out)["msg"]
+    assert "Bad53-********" in message

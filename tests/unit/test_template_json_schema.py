@@ -14,7 +14,11 @@ from typing import Any
 import pytest
 from ansible_collections.serverkit.core.plugins.module_utils._errors import InputError
 from ansible_collections.serverkit.core.plugins.module_utils._gateways.template_files import parse_yaml
-from ansible_collections.serverkit.core.plugins.module_utils._plan import database_schema, template_schema, variable_schema
+from ansible_collections.serverkit.core.plugins.module_utils._plan import (
+    database_schema,
+    template_schema,
+    variable_schema,
+)
 from ansible_collections.serverkit.core.plugins.module_utils._plan.variables import needs
 from ansible_collections.serverkit.core.plugins.module_utils._values.database import ENGINES
 from ansible_collections.serverkit.core.plugins.module_utils._values.links import PARTS

@@ -16,6 +16,7 @@ from ansible_collections.serverkit.core.plugins.module_utils._edges.randomness i
 from ansible_collections.serverkit.core.plugins.module_utils._gateways.template_files import parse_yaml
 from ansible_collections.serverkit.core.plugins.module_utils._plan import template_schema
 from ansible_collections.serverkit.core.plugins.module_utils._plan.compose import render
+from ansible_collections.serverkit.core.plugins.module_utils._plan.linked_template import linked
 from ansible_collections.serverkit.core.plugins.module_utils._plan.variables import needs, resolve
 from ansible_collections.serverkit.core.plugins.module_utils._values.template import Rendered, Template
 
@@ -27,7 +28,8 @@ def document(path: pathlib.Path) -> dict[str, Any]:
     return parse_yaml(path.read_text(encoding="utf-8"), str(path))
 
 
-def deploy(template: Template, **given: Any) -> Rendered:
+def deploy(template: Template, engines: tuple[str, ...] = (), **given: Any) -> Rendered:
+    template, _needless = linked(template, engines)
     found = needs(template, "my-blog", given=given, secrets={}, stored={})
     values = resolve(
         template,
@@ -134,3 +136,22 @@ def test_wordpress_has_its_secrets_in_the_environment_only() -> None:
     environment = found.compose["services"]["wordpress"]["environment"]
     assert environment["WORDPRESS_DB_PASSWORD"] == "${DB_PASSWORD}"
     assert environment["SITE_TITLE"] == 'My "Blog" & $$more'
+
+
+@pytest.mark.parametrize("engine", ["mysql", "mariadb"])
+def test_wordpress_with_a_linked_database_has_none_of_its_own(engine: str) -> None:
+    path = ROOT / "templates" / "wordpress.yaml"
+    found = deploy(template_schema.parse(document(path), str(path)), (engine,))
+    assert list(found.services) == ["wordpress"]
+    assert list(found.compose["volumes"]) == ["html"]
+    assert found.environment == {}
+    assert found.warnings == ()
+    service = found.compose["services"]["wordpress"]
+    assert "depends_on" not in service
+    assert not {name for name in service["environment"] if name.startswith("WORDPRESS_DB_")}
+
+
+@pytest.mark.parametrize("engine", ["postgresql", "redis"])
+def test_wordpress_keeps_its_own_database_beside_another_engine(engine: str) -> None:
+    path = ROOT / "templates" / "wordpress.yaml"
+    assert list(deploy(template_schema.parse(document(path), str(path)), (engine,)).services) == ["wordpress", "db"]

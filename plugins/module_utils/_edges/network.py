@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import ipaddress
 import socket
 import threading
@@ -69,6 +70,11 @@ def is_own(address: str) -> bool:
     except OSError:
         return False
     return True
+
+
+def is_no_route(error: OSError) -> bool:
+    """Whether a connection failed because this host has no way to such addresses, as to IPv6 where there is none."""
+    return error.errno in (errno.ENETUNREACH, errno.EHOSTUNREACH, errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
 
 
 def outward_addresses() -> tuple[str, ...]:

@@ -9,9 +9,11 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import http.client
 import select
 import socket
+import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -23,11 +25,15 @@ _SILENCE = 0.25  # seconds within which docker-proxy hangs up when the container
 
 @dataclass(frozen=True)
 class Response:
-    """An HTTP response; header names are in lower case, the body is cut off after `BODY_LIMIT` bytes."""
+    """An HTTP response; header names are in lower case, the body is cut off after `BODY_LIMIT` bytes.
+
+    :ivar certificate: over TLS, the server's own certificate as DER.
+    """
 
     status: int
     headers: Mapping[str, str]
     body: bytes
+    certificate: bytes = b""
 
 
 def get(address: str, port: int, path: str = "/", host_header: str = "", timeout: float = 5.0) -> Response:
@@ -38,13 +44,50 @@ def get(address: str, port: int, path: str = "/", host_header: str = "", timeout
     :raises HostError: when there is no connection, or what comes back is not HTTP.
     """
     connection = http.client.HTTPConnection(address, port, timeout=timeout)
+    return _exchange(connection, f"http://{_authority(address, port)}{path}", path, host_header)
+
+
+def get_over_tls(address: str, port: int, path: str, name: str, timeout: float = 5.0) -> Response:
+    """Send one GET request for a name over TLS, and return the response with the certificate that the server showed.
+
+    The certificate is not verified: a caller that cares compares it with the one that it expects.
+
+    :param name: sent as SNI (RFC 6066, section 3) and as Host.
+    :raises HostError: when there is no connection, no handshake, or what comes back is not HTTP.
+    """
+    connection = _TlsConnection(address, port, name, timeout)
+    return _exchange(connection, f"https://{name}{path} at {_authority(address, port)}", path, name)
+
+
+class _TlsConnection(http.client.HTTPConnection):
+    """http.client.HTTPSConnection would ask for, and verify, the address in place of the name."""
+
+    def __init__(self, address: str, port: int, name: str, timeout: float) -> None:
+        super().__init__(address, port, timeout=timeout)
+        self._name = name
+
+    def connect(self) -> None:
+        super().connect()
+        self.sock = _unverified().wrap_socket(self.sock, server_hostname=self._name)
+
+
+@functools.lru_cache(maxsize=1)
+def _unverified() -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    return context
+
+
+def _exchange(connection: http.client.HTTPConnection, url: str, path: str, host_header: str) -> Response:
     try:
         connection.request("GET", path, headers=_headers(host_header))
+        certificate = connection.sock.getpeercert(True) if isinstance(connection.sock, ssl.SSLSocket) else None
         response = connection.getresponse()
         headers = {name.lower(): value for name, value in response.getheaders()}
-        return Response(response.status, headers, response.read(BODY_LIMIT))
+        return Response(response.status, headers, response.read(BODY_LIMIT), certificate or b"")
     except (OSError, http.client.HTTPException) as error:
-        raise HostError(f"get http://{_authority(address, port)}{path}", _reason(error)) from error
+        raise HostError(f"get {url}", _reason(error)) from error
     finally:
         connection.close()
 
@@ -112,6 +155,8 @@ def _reason(error: Exception) -> str:
         return "it closes the connection without an answer"
     if isinstance(error, TimeoutError):
         return "no answer in time"
+    if isinstance(error, ssl.SSLError):
+        return f"the TLS handshake failed ({error.reason or error})"
     if isinstance(error, OSError):
         return error.strerror or str(error)
     return f"the answer is not HTTP ({type(error).__name__})"

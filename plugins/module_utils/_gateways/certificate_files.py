@@ -130,9 +130,10 @@ class CertificateFiles:
         directory = self._authority()
         for path in (self._ssl, directory):
             files.make_directory(path, 0o755)
-        # Certificate and key in one file: there is no moment at which they do not match. The other is for people.
-        files.write(os.path.join(directory, _ROOT_KEY), key_text + text, 0o600)
+        # For people, and first: without the other one, an authority is made anew, and so is this.
         files.write(os.path.join(directory, _ROOT), text, 0o644)
+        # Certificate and key in one file: there is no moment at which they do not match.
+        files.write(os.path.join(directory, _ROOT_KEY), key_text + text, 0o600)
 
     def root_lasts(self, now: datetime) -> bool:
         root = self.root()

@@ -8,62 +8,57 @@
 
 from __future__ import annotations
 
-import fnmatch
 import glob
 import os
 import re
+import ssl
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 from ansible_collections.serverkit.core.plugins.module_utils._edges import files, trees, web
 from ansible_collections.serverkit.core.plugins.module_utils._edges.commands import Commands
 from ansible_collections.serverkit.core.plugins.module_utils._errors import HostError
-from ansible_collections.serverkit.core.plugins.module_utils._plan import nginx_config, sites
+from ansible_collections.serverkit.core.plugins.module_utils._gateways.nginx_files import (
+    Configuration,
+    read_configuration,
+)
 from ansible_collections.serverkit.core.plugins.module_utils._values.nginx import (
+    CHALLENGE_PATH,
+    PROBE_PATH,
+    PROOF_PATH,
     Content,
     FileChange,
     Layout,
-    is_ours,
+    NginxVersion,
+    TlsFiles,
 )
 
 # Where systemd is the init system (sd_booted(3)).
 _SYSTEMD = "/run/systemd/system"
-_DEFAULT_PID_FILE = "/run/nginx.pid"
-_DEFAULT_ERROR_LOG = "/var/log/nginx/error.log"
 # `nginx: [emerg] unexpected "}" in /etc/nginx/sites-enabled/x:12`, or in the error log after date and process.
 _COMPLAINT = re.compile(
     r"\[(?:emerg|alert|crit)\] (?:\d+#\d+: )?(?P<what>.*?)(?: in (?P<where>/\S+:\d+))?$", re.MULTILINE
 )
-_MOST_FILES = 10_000  # of an include that goes round in circles
-
-
-@dataclass(frozen=True)
-class Configuration:
-    """What nginx reads, as far as it matters to us: server blocks of others, and the domains in files of ours."""
-
-    servers: tuple[nginx_config.ServerBlock, ...] = ()
-    ours: Mapping[str, str] = field(default_factory=dict)  # domain: path
-    includes: tuple[str, ...] = ()
-    sets_names_hash: bool = False
-    pid_file: str = _DEFAULT_PID_FILE
-    error_log: str = _DEFAULT_ERROR_LOG
-
-    def includes_path(self, path: str) -> bool:
-        return any(fnmatch.fnmatchcase(path, pattern) for pattern in self.includes)
+_PEM_CERTIFICATE = re.compile(r"-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----", re.DOTALL)
+_ANSWER_TIMEOUT = 2.0  # seconds
+_ASSUMED_VERSION = NginxVersion(1, 22, 1)
+_BUILT_IN_USER = "www-data"  # Debian's and Ubuntu's packages
 
 
 @dataclass(frozen=True)
 class Expectation:
     """A request that tells which configuration answers.
 
-    `proof` is the text to be answered; with `gone` set, the text not to be answered any more.
+    `proof` is the text to be answered; with `gone` set, the text not to be answered any more. With `tls`, the request
+    goes over TLS, and the certificate has to be the very one in these files.
     """
 
     host: str
     path: str
     proof: str
     gone: bool = False
+    tls: TlsFiles | None = None
 
 
 class Nginx:
@@ -77,6 +72,28 @@ class Nginx:
     def installed(self) -> bool:
         return self._commands.find("nginx") is not None
 
+    def version(self) -> NginxVersion:
+        """Return the version of the program; without one, what Debian 12 has, so that check mode has something to show.
+
+        :raises HostError: when the program says nothing of a version.
+        """
+        if not self.installed():
+            return _ASSUMED_VERSION
+        completed = self._commands.run(["nginx", "-v"])
+        version = NginxVersion.parse(completed.stderr)
+        if version is None:
+            raise HostError("ask nginx for its version", f"it says {completed.stderr.strip()[:200]!r}")
+        return version
+
+    def worker_user(self) -> str:
+        """Return the user as whom nginx reads password files: what nginx.conf says, else what it was built with."""
+        return self.configuration().user or self._built_in_user()
+
+    def _built_in_user(self) -> str:
+        built = self._commands.run(["nginx", "-V"]).stderr if self.installed() else ""
+        found = re.search(r"--user=(\S+)", built)
+        return found[1] if found else _BUILT_IN_USER
+
     def content(self, path: str) -> Content | None:
         """Return what is at a path, whoever put it there.
 
@@ -86,7 +103,7 @@ class Nginx:
         if target is not None:
             return Content(target, link=True)
         state = files.read(path)
-        return None if state is None else Content(state.content, state.mode)
+        return None if state is None else Content(state.content, state.mode, owner=files.user_name(state.uid))
 
     def configuration(self) -> Configuration:
         """Read nginx.conf and what it includes, as files: `nginx -T` would say the same, and make log and pid files.
@@ -94,7 +111,7 @@ class Nginx:
         A file that cannot be read as nginx configuration is passed over: the test of the configuration will name it.
         """
         if self._configuration is None:
-            self._configuration = _Reader(self._layout).read()
+            self._configuration = read_configuration(self._layout)
         return self._configuration
 
     def running(self) -> bool:
@@ -144,11 +161,19 @@ class Nginx:
             directory = os.path.dirname(change.path)
             if not os.path.isdir(directory):
                 files.make_directory(directory, 0o755)
-            files.write(change.path, change.after.text, change.after.mode)
+            files.write(change.path, change.after.text, change.after.mode, change.after.owner)
 
-    def make_private_directory(self) -> None:
-        """Make the directory of the private URLs, which nobody but root may list."""
-        files.make_directory(self._layout.private_directory, 0o700)
+    def make_directories(self) -> None:
+        """Make the directories of our files; those of the private URLs nobody but root may list."""
+        layout = self._layout
+        for path, mode in (
+            (layout.private_directory, 0o700),
+            (layout.private_sites, 0o700),
+            (layout.auth_directory, 0o711),
+            (layout.webroot + CHALLENGE_PATH, 0o755),
+            (layout.webroot + PROBE_PATH, 0o755),
+        ):
+            files.make_directory(path, mode)
 
     def make_logs(self, app: str) -> list[str]:
         """Make the app's log files, for root and the group that reads logs; return those that were not there.
@@ -174,21 +199,38 @@ class Nginx:
             argv = ["systemctl", "reload", "nginx"]
         completed = self._commands.run(argv)
         if not completed.ok:
-            raise HostError("reload nginx", _complaint(completed.stderr) or "it refused", "See journalctl -u nginx")
+            reason = _complaint(completed.stderr) or self.problem() or "it refused"
+            raise HostError("reload nginx", reason, "See journalctl -u nginx")
 
     def _is_service(self) -> bool:
         if self._layout != Layout() or not os.path.isdir(_SYSTEMD):
             return False
         return self._commands.run(["systemctl", "is-active", "--quiet", "nginx"]).ok
 
-    def answer(self, host: str, path: str) -> str:
-        """Return what is answered to a request, as the start of a text that can be compared and shown."""
+    def answer(self, host: str, path: str, tls: TlsFiles | None = None) -> str:
+        """Return what is answered to a request, as the start of a text that can be compared and shown.
+
+        :param tls: asks over TLS, for the certificate in these files.
+        """
         try:
-            response = web.get("127.0.0.1", self._layout.port, path, host, timeout=2.0)
+            if tls is None:
+                response = web.get("127.0.0.1", self._layout.port, path, host, timeout=_ANSWER_TIMEOUT)
+            else:
+                response = web.get_over_tls("127.0.0.1", self._layout.tls_port, path, host, timeout=_ANSWER_TIMEOUT)
+                if response.certificate != _leaf(tls.certificate):
+                    return f"another certificate than the one in {tls.certificate}"
         except HostError as error:
             return error.reason
         body = response.body[:64].decode("utf-8", errors="replace")
         return body if response.status == 200 else f"HTTP status {response.status}"
+
+    def shows(self, host: str, tls: TlsFiles) -> bool:
+        """Whether a client that asks for a name over TLS gets the certificate that is in these files now."""
+        try:
+            response = web.get_over_tls("127.0.0.1", self._layout.tls_port, PROOF_PATH, host, timeout=_ANSWER_TIMEOUT)
+        except HostError:
+            return False
+        return response.certificate == _leaf(tls.certificate)
 
     def unproven(
         self,
@@ -219,11 +261,12 @@ class Nginx:
             pause(0.05)
 
     def _mismatch(self, expected: Expectation) -> str:
-        answered = self.answer(expected.host, expected.path)
+        answered = self.answer(expected.host, expected.path, expected.tls)
         if (answered == expected.proof) != expected.gone:
             return ""
         wanted = "something else" if expected.gone else expected.proof
-        return f"http://{expected.host}{expected.path} is answered with {answered!r}, and not with {wanted}"
+        scheme = "https" if expected.tls else "http"
+        return f"{scheme}://{expected.host}{expected.path} is answered with {answered!r}, and not with {wanted}"
 
     def log_position(self) -> int:
         """Return the size of the error log, in bytes, for `complaint_since`."""
@@ -248,6 +291,13 @@ class Nginx:
         return _complaint(completed.stderr) or completed.stderr.strip() or "nginx -t fails without a reason"
 
 
+def _leaf(path: str) -> bytes:
+    """Return the first certificate of a PEM file as DER: nginx takes it for the server's own (`ssl_certificate`)."""
+    state = files.read(path)
+    found = _PEM_CERTIFICATE.search(state.content) if state else None
+    return ssl.PEM_cert_to_DER_cert(found[0]) if found else b""
+
+
 def _complaint(text: str) -> str:
     found = _COMPLAINT.search(text)
     if found is None:
@@ -260,57 +310,3 @@ def _staged(change: FileChange, live: str, staged: str) -> FileChange:
     if after is not None:
         after = Content(after.text.replace(live, staged), 0o600, after.link)
     return FileChange(change.path.replace(live, staged, 1), None, after)
-
-
-class _Reader:
-    """Follows `include` from nginx.conf, in nginx's order, and notes what matters."""
-
-    def __init__(self, layout: Layout) -> None:
-        self._layout = layout
-        self._seen: set[str] = set()
-        self._servers: list[nginx_config.ServerBlock] = []
-        self._ours: dict[str, str] = {}
-        self._includes: list[str] = []
-        self._sets_names_hash = False
-        self._first: dict[str, str] = {}
-
-    def read(self) -> Configuration:
-        self._read_file(self._layout.main)
-        return Configuration(
-            tuple(self._servers),
-            self._ours,
-            tuple(self._includes),
-            self._sets_names_hash,
-            self._absolute(self._first.get("pid", _DEFAULT_PID_FILE)),
-            self._absolute(self._first.get("error_log", _DEFAULT_ERROR_LOG)),
-        )
-
-    def _read_file(self, path: str) -> None:
-        if path in self._seen or len(self._seen) >= _MOST_FILES or not os.path.isfile(path):
-            return
-        self._seen.add(path)
-        state = files.read(path)
-        if state is None:
-            return
-        if is_ours(state.content):
-            self._ours.update(dict.fromkeys(sites.names_in(state.content), path))
-            return
-        try:
-            directives = nginx_config.parse(state.content)
-        except nginx_config.UnreadableConfigurationError:
-            return
-        self._servers += nginx_config.server_blocks(path, directives)
-        for directive in directives:
-            if directive.name in ("pid", "error_log") and directive.arguments:
-                self._first.setdefault(directive.name, directive.arguments[0])
-        for directive in nginx_config.walk(directives):
-            self._sets_names_hash |= directive.name == "server_names_hash_bucket_size"
-            if directive.name == "include" and directive.arguments:
-                pattern = self._absolute(directive.arguments[0])
-                self._includes.append(pattern)
-                for included in sorted(glob.glob(pattern)):
-                    self._read_file(included)
-
-    def _absolute(self, path: str) -> str:
-        # nginx resolves names in its configuration from the directory of nginx.conf.
-        return path if path.startswith("/") else os.path.join(self._layout.configuration, path)

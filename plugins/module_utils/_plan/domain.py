@@ -14,14 +14,11 @@ from datetime import datetime
 from typing import Any
 
 from ansible_collections.serverkit.core.plugins.module_utils._errors import ConflictError, HostError, ServerkitError
-from ansible_collections.serverkit.core.plugins.module_utils._plan.vhost_model import (
-    Private,
-    PrivateDomain,
-    Server,
-    Site,
-)
-from ansible_collections.serverkit.core.plugins.module_utils._values import expiry, site_parsing
-from ansible_collections.serverkit.core.plugins.module_utils._values.domain import Wanted
+from ansible_collections.serverkit.core.plugins.module_utils._plan import private_urls, vhost_model
+from ansible_collections.serverkit.core.plugins.module_utils._plan.private_urls import domain_of, expired, host_of
+from ansible_collections.serverkit.core.plugins.module_utils._plan.vhost_model import Private, Server, Site
+from ansible_collections.serverkit.core.plugins.module_utils._values import site_parsing
+from ansible_collections.serverkit.core.plugins.module_utils._values.domain import PrivateDomain, Wanted
 from ansible_collections.serverkit.core.plugins.module_utils._values.nginx import TlsFiles
 from ansible_collections.serverkit.core.plugins.module_utils._values.records import DomainRecord, PrivateUrl
 
@@ -79,7 +76,7 @@ def resolve(
     slugs: Mapping[str, str],
     failures: Mapping[int, ServerkitError],
     now: datetime,
-    private_domain: str = "",
+    private_domain: PrivateDomain | None = None,
 ) -> Resolution:
     """Return who has which name after the task.
 
@@ -89,7 +86,7 @@ def resolve(
     :param slugs: for each app a random slug, for the case that it needs one.
     :param failures: items known to fail for other reasons.
     :param now: with its time zone; where the time of a private URL starts.
-    :param private_domain: where private URLs are names below it, its name: those names are no one else's.
+    :param private_domain: below which the task wants private URLs; None leaves each one where it is.
     """
     failed = dict(failures)
     while True:
@@ -107,7 +104,7 @@ def _attempt(
     slugs: Mapping[str, str],
     failed: Mapping[int, ServerkitError],
     now: datetime,
-    private_domain: str,
+    private_domain: PrivateDomain | None,
 ) -> Resolution:
     good = [(position, item) for position, item in enumerate(wanted) if position not in failed]
     # An app one of whose items failed keeps what it has: the failed item may be what names it.
@@ -120,15 +117,22 @@ def _attempt(
         has = names.get(item.app, Names())
         try:
             if item.kind == "domain":
-                _check_private_domain(item, names, private_domain)
+                _check_private_hosts(item, names, private_domain)
                 names[item.app] = replace(has, domains=_with_domain(has, item, names, elsewhere))
             else:
-                row = _private_url(item, owned.get(item.app, Names()), slugs, now)
-                _check_slug(row, names, elsewhere, private_domain)
+                had = owned.get(item.app, Names()).private
+                row = private_urls.row_of(item, had, slugs.get(item.app, ""), now, private_domain)
+                _check_slug(row, names, elsewhere)
                 names[item.app] = replace(has, private=row)
         except ConflictError as error:
             failures[position] = error
-    return Resolution(names, failures)
+    return Resolution({app: _under_one_certificate(has, private_domain) for app, has in names.items()}, failures)
+
+
+def _under_one_certificate(has: Names, private_domain: PrivateDomain | None) -> Names:
+    if has.private is None or private_domain is None:
+        return has
+    return replace(has, private=private_urls.with_certificate_of(has.private, private_domain))
 
 
 def _kept(app: str, has: Names, items: Iterable[Wanted], cleared: bool) -> Names:
@@ -171,45 +175,30 @@ def _owner(name: str, names: Owned) -> str:
     return ""
 
 
-def _private_url(item: Wanted, had: Names, slugs: Mapping[str, str], now: datetime) -> PrivateUrl:
-    row = had.private
-    slug = item.slug or (row.slug if row else slugs[item.app])
-    options = dict(item.options)
-    if item.expires is not None:
-        same = row is not None and row.slug == slug and row.options.get("expires") == item.expires
-        # A duration runs from when it was first asked for, not from each run.
-        known = row.options.get("until") if row is not None and same else None
-        options["until"] = known or expiry.until(item.expires, now)
-    return PrivateUrl(slug, item.app, options)
-
-
-def expired(row: PrivateUrl, now: datetime) -> bool:
-    """Whether a private URL has come to its end. Its row stays, so that the slug is not drawn, or given, anew."""
-    end = row.options.get("until")
-    return isinstance(end, str) and expiry.seconds(end) <= now.timestamp()
-
-
-def _check_private_domain(item: Wanted, names: Owned, private_domain: str) -> None:
+def _check_private_hosts(item: Wanted, names: Owned, private_domain: PrivateDomain | None) -> None:
     """Refuse names that private URLs have, or may get."""
-    hosts = {f"{has.private.slug}.{private_domain}": app for app, has in names.items() if has.private}
-    for name in item.names if private_domain else ():
-        if name == f"*.{private_domain}" or name in hosts:
-            owner = f"the private URL of {hosts[name]}" if name in hosts else "the private URLs of this host"
+    rows = [has.private for has in names.values() if has.private]
+    hosts = {host: f"the private URL of {row.app}" for row in rows if (host := host_of(row))}
+    domains = [domain for domain in (private_domain, *map(domain_of, rows)) if domain is not None]
+    hosts |= {domain.wildcard: "the private URLs of this host" for domain in domains if domain.name}
+    for name in item.names:
+        if name in hosts:
             raise ConflictError(
-                f"give the domain {name} to the app {item.app}", f"it belongs to {owner}", "Choose another name"
+                f"give the domain {name} to the app {item.app}", f"it belongs to {hosts[name]}", "Choose another name"
             )
 
 
-def _check_slug(row: PrivateUrl, names: Owned, elsewhere: Elsewhere, private_domain: str) -> None:
-    owner = elsewhere.slugs.get(row.slug, "")
-    if private_domain and not owner:
-        owner = _owner(f"{row.slug}.{private_domain}", names)
+def _check_slug(row: PrivateUrl, names: Owned, elsewhere: Elsewhere) -> None:
+    host = host_of(row)
+    owner = elsewhere.slugs.get(row.slug, "") or (_owner(host, names) if host else "")
     for app, has in names.items():
         if has.private and has.private.slug == row.slug and app != row.app:
             owner = f"the app {app}"
     if owner:
         raise ConflictError(
-            f"give the private URL /p/{row.slug}/ to the app {row.app}", f"it belongs to {owner}", "Choose another slug"
+            f"give the private URL {host or f'/p/{row.slug}/'} to the app {row.app}",
+            f"it belongs to {owner}",
+            "Choose another slug",
         )
 
 
@@ -221,7 +210,7 @@ def site(
     guess: bool,
     now: datetime,
     certificates: Mapping[str, TlsFiles] | None = None,
-    private_domain: PrivateDomain | None = None,
+    private_tls: TlsFiles | None = None,
 ) -> Site:
     """Return what nginx has to serve for an app.
 
@@ -229,7 +218,7 @@ def site(
     :param guess: whether a port that nobody knows yet may stay open, since the result is only shown.
     :param now: with its time zone; private URLs that have expired are left out.
     :param certificates: by domain (not by alias).
-    :param private_domain: the domain of private URLs, where they have one.
+    :param private_tls: the wildcard certificate of the domain that the private URL is below, where it has one.
     :raises HostError: when a port is not known.
     :raises InputError: when an option in the registry is not valid any more.
     """
@@ -241,7 +230,7 @@ def site(
             servers.append(_server(app, (row.name, *aliases), row.options, main_ports, found.get(row.name), guess))
     private = None
     if names.private is not None and not expired(names.private, now):
-        private = _private(app, names.private, main_ports, private_domain, guess)
+        private = _private(app, names.private, main_ports, private_tls, guess)
     return Site(app, tuple(servers), private)
 
 
@@ -267,8 +256,10 @@ def _server(
 
 
 def _private(
-    app: str, row: PrivateUrl, main_ports: Mapping[str, int | None], domain: PrivateDomain | None, guess: bool
+    app: str, row: PrivateUrl, main_ports: Mapping[str, int | None], tls: TlsFiles | None, guess: bool
 ) -> Private:
+    below = domain_of(row)
+    domain = vhost_model.PrivateDomain(below.name, tls) if below else None
     if domain is not None and len(row.slug) > _LONGEST_LABEL:
         raise HostError(
             f"serve the private URL of {app} below {domain.name}",
@@ -295,11 +286,10 @@ def described(rows: Sequence[object]) -> str:
 
 
 def _described(row: object) -> str:
-    if isinstance(row, DomainRecord):
-        text = row.name if row.name == row.primary else f"{row.name} (alias of {row.primary})"
-        options = {**row.options, **({"shared": True} if row.shared else {})}
-    elif isinstance(row, PrivateUrl):
-        text, options = f"/p/{row.slug}/", dict(row.options)
-    else:
+    if isinstance(row, PrivateUrl):
+        return private_urls.described(row)
+    if not isinstance(row, DomainRecord):
         raise TypeError(f"no row of the registry: {row!r}")
+    text = row.name if row.name == row.primary else f"{row.name} (alias of {row.primary})"
+    options = {**row.options, **({"shared": True} if row.shared else {})}
     return " ".join([text, *(f"{key}={value}" for key, value in sorted(options.items()))])

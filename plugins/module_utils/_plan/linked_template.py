@@ -138,7 +138,7 @@ def _detached(service: Mapping[str, Any], gone: Collection[str]) -> dict[str, An
         if isinstance(entries, dict):
             found[key] = {name: entry for name, entry in entries.items() if name not in gone}
         elif isinstance(entries, list):
-            found[key] = [entry for entry in entries if str(entry).split(":")[0] not in gone]
+            found[key] = [entry for entry in entries if str(entry).partition(":")[0] not in gone]
         else:
             continue
         if not found[key]:
@@ -152,7 +152,7 @@ def _without_variables(service: Mapping[str, Any], names: Collection[str]) -> di
     if isinstance(environment, dict):
         return {**service, "environment": {name: value for name, value in environment.items() if name not in names}}
     if isinstance(environment, list):
-        left = [entry for entry in environment if str(entry).split("=")[0] not in names]
+        left = [entry for entry in environment if str(entry).partition("=")[0] not in names]
         return {**service, "environment": left}
     return dict(service)
 

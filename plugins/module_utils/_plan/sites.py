@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import posixpath
 import re
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from ansible_collections.serverkit.core.plugins.module_utils._errors import ConflictError
@@ -163,7 +163,7 @@ def shared_change(
     names_hash: bool,
     tls: bool,
     fallback: TlsFiles | None = None,
-    private_domain: PrivateDomain | None = None,
+    private_domains: Sequence[PrivateDomain] = (),
 ) -> SiteChange:
     """Return the change that brings about what all apps share.
 
@@ -171,7 +171,7 @@ def shared_change(
     """
     layout = target.layout
     shared = vhost.shared_text(target, names_hash=names_hash)
-    catch_all = vhost.catch_all_text(target, tls=tls, fallback=fallback, private_domain=private_domain)
+    catch_all = vhost.catch_all_text(target, tls=tls, fallback=fallback, private_domains=private_domains)
     available = layout.available(SHARED)
     files = (
         _change(layout.shared, Content(shared), look, layout),

@@ -109,13 +109,13 @@ def private_text(site: Site, target: Target) -> RenderedText | None:
 
 
 def catch_all_text(
-    target: Target, *, tls: bool, fallback: TlsFiles | None = None, private_domain: PrivateDomain | None = None
+    target: Target, *, tls: bool, fallback: TlsFiles | None = None, private_domains: Sequence[PrivateDomain] = ()
 ) -> RenderedText:
     """Return the server that answers for names nobody has, instead of the first app, and holds the private URLs.
 
     :param tls: whether anything is served by HTTPS, so that somebody has to answer there for unknown names.
     :param fallback: a certificate for no name at all; needed by an nginx that cannot reject a handshake.
-    :param private_domain: whose unknown names are answered like those that were.
+    :param private_domains: whose unknown names are answered like those that were.
     """
     layout = target.layout
     lines = [
@@ -136,8 +136,8 @@ def catch_all_text(
     blocks = [[about, *block("server", lines)]]
     if tls:
         blocks.append(_rejecting(target, fallback))
-    if private_domain is not None:
-        blocks += _unknown_private(target, private_domain)
+    for domain in private_domains:
+        blocks += _unknown_private(target, domain)
     return proven(_file(blocks))
 
 
@@ -189,6 +189,11 @@ def shared_text(target: Target, *, names_hash: bool) -> str:
         "    default /;",
         '    "~^/p/[^/?]+(?<serverkit_given_uri>/.*)$" $serverkit_given_uri;',
         "}",
+    ]
+    lines += [
+        "",
+        "# Whom rate limits count: one IPv4 address, or one network of IPv6 addresses.",
+        *vhost_shared.client(),
     ]
     lines += ["", "# Private URLs that are host names of their own."]
     lines.append(f"include {token(target.layout.private_sites + '/*.conf')};")

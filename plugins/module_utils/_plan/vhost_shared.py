@@ -37,6 +37,7 @@ from ansible_collections.serverkit.core.plugins.module_utils._values.site_option
 # An app that closes an idle connection just when nginx sends a POST on it gives a 502. gunicorn closes after 2 s;
 # Node, uvicorn and Apache after 5 s. Under load no connection is idle for so long, so this costs nothing.
 KEEPALIVE_TIMEOUT = "1s"
+CLIENT = "$serverkit_client"
 _KEEPALIVE = SiteOptions().keepalive
 
 
@@ -133,13 +134,30 @@ def _kept(keepalive: int) -> list[str]:
 
 
 def rate_zone_name(app: str, name: str, limit: RateLimit) -> str:
-    return f"serverkit_limit_{app}_{short_hash(name, limit.by)}"
+    return f"serverkit_limit_{app}_{short_hash(name, _counted(limit))}"
+
+
+def _counted(limit: RateLimit) -> str:
+    return CLIENT if limit.by == "address" else "$server_name"
+
+
+def client() -> list[str]:
+    """Return the variable that tells clients apart, for all apps."""
+    # A client with IPv6 has a whole network of 2^64 addresses to come from (RFC 4291, section 2.5.4; RFC 6177). As text
+    # it has too many forms, so this looks at the bytes; those of an IPv4 address that is written as IPv6 stay whole.
+    return block(
+        f"map $binary_remote_addr {CLIENT}",
+        [
+            "default $binary_remote_addr;",
+            r'"~^\x00{10}\xff\xff" $binary_remote_addr;',
+            '"~^(?s)(?<serverkit_network>.{8}).{8}$" $serverkit_network;',
+        ],
+    )
 
 
 def rate_zone(app: str, name: str, limit: RateLimit) -> str:
-    key = "$binary_remote_addr" if limit.by == "address" else "$server_name"
     rate = f"{limit.requests}r/{'s' if limit.per == 'second' else 'm'}"
-    return f"limit_req_zone {key} zone={rate_zone_name(app, name, limit)}:2m rate={rate};"
+    return f"limit_req_zone {_counted(limit)} zone={rate_zone_name(app, name, limit)}:2m rate={rate};"
 
 
 def expires_variable(app: str, cache: CacheStatic) -> str:

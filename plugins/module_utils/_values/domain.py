@@ -95,7 +95,10 @@ class Wanted:
 
 @dataclass(frozen=True)
 class PrivateDomain:
-    """The domain below which private URLs are host names, and where its wildcard certificate comes from."""
+    """The domain below which private URLs are host names, and where its wildcard certificate comes from.
+
+    Without a name, they are below `/p/` of any address of the host.
+    """
 
     name: str
     tls: TlsRequest
@@ -308,10 +311,22 @@ def parse_private_domain(options: Mapping[str, Any] | None) -> PrivateDomain | N
     """
     if options is None:
         return None
+    if options.get("name") == "":
+        _check_nothing_given(options)
+        return PrivateDomain("", TlsRequest())
     name = domain_name(options.get("name"))
     # A wildcard can be proven by DNS only (RFC 8555, section 8.4).
     challenge = "dns-01" if options.get("tls") == "letsencrypt" else None
     return PrivateDomain(name, parse_tls({**options, "challenge": challenge}, (f"*.{name}",)))
+
+
+def _check_nothing_given(options: Mapping[str, Any]) -> None:
+    given = [name for name in ("certificate", "private_key") if options.get(name)]
+    given += ["tls"] if (options.get("tls") or "none") != "none" else []
+    if given:
+        raise InputError(
+            "use private_domain", f"{' and '.join(given)} is given for an empty name", "Give the name of the domain"
+        )
 
 
 _shown = site_rules.shown

@@ -5,7 +5,10 @@
 from __future__ import annotations
 
 import contextlib
+import pathlib
 import socket
+import ssl
+import subprocess
 import threading
 from collections.abc import Callable, Iterator
 
@@ -96,3 +99,52 @@ def test_a_port_where_nobody_listens() -> None:
     assert "refused" in web.problem_with_tcp("127.0.0.1", port)
     with pytest.raises(HostError, match=f"127.0.0.1:{port}"):
         web.get("127.0.0.1", port)
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
+    """A certificate that nobody signed, with its key in the same file."""
+    path = tmp_path_factory.mktemp("tls") / "both.pem"
+    new = [
+        "openssl",
+        "req",
+        "-x509",
+        "-newkey",
+        "ec",
+        "-pkeyopt",
+        "ec_paramgen_curve:P-256",
+        "-nodes",
+        "-subj",
+        "/CN=x",
+    ]
+    subprocess.run([*new, "-keyout", str(path), "-out", str(path) + ".crt"], check=True, capture_output=True)
+    path.write_text(path.read_text() + pathlib.Path(f"{path}.crt").read_text())
+    return path
+
+
+def over_tls(certificate: pathlib.Path, names: list[str | None]) -> Callable[[socket.socket], None]:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate)
+    context.sni_callback = lambda _socket, name, _context: names.append(name)
+
+    def talk(connection: socket.socket) -> None:
+        with contextlib.suppress(OSError), context.wrap_socket(connection, server_side=True) as encrypted:
+            answering("200 OK")(encrypted)
+
+    return talk
+
+
+def test_a_request_over_tls_tells_the_certificate(certificate: pathlib.Path) -> None:
+    names: list[str | None] = []
+    with server(over_tls(certificate, names)) as port:
+        response = web.get_over_tls("127.0.0.1", port, "/", "a.example")
+    assert (response.status, response.body, response.headers["x-host"]) == (200, b"hi", "a.example")
+    assert response.certificate == ssl.PEM_cert_to_DER_cert(certificate.with_name("both.pem.crt").read_text())
+    assert names == ["a.example"]
+
+
+def test_a_request_over_tls_to_what_speaks_none() -> None:
+    with server(greeting) as port, pytest.raises(HostError, match="the TLS handshake failed"):
+        web.get_over_tls("127.0.0.1", port, "/", "a.example")
+    with server(hanging_up) as port, pytest.raises(HostError, match=r"https://a\.example/x at 127\.0\.0\.1"):
+        web.get_over_tls("127.0.0.1", port, "/x", "a.example")

@@ -9,8 +9,10 @@ from __future__ import annotations
 import pathlib
 import subprocess
 from datetime import datetime, timedelta, timezone
+from typing import Any
 
 import pytest
+from ansible_collections.serverkit.core.plugins.module_utils._edges import files
 from ansible_collections.serverkit.core.plugins.module_utils._errors import HostError, InputError
 from ansible_collections.serverkit.core.plugins.module_utils._gateways import certificates
 from ansible_collections.serverkit.core.plugins.module_utils._gateways.certificate_files import CertificateFiles
@@ -169,3 +171,24 @@ def test_the_authority_of_the_host(store: CertificateFiles, tmp_path: pathlib.Pa
     store.make_root(NOW + timedelta(days=3600))
     assert store.root() != first
     assert not store.is_from_root(version)
+
+
+def test_an_authority_whose_making_was_interrupted_is_made_anew(
+    store: CertificateFiles, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write, written = files.write, list[str]()
+
+    def killed(path: str, *rest: Any) -> None:
+        if written:
+            raise KeyboardInterrupt
+        written.append(path)
+        write(path, *rest)
+
+    monkeypatch.setattr(files, "write", killed)
+    with pytest.raises(KeyboardInterrupt):
+        store.make_root(NOW)
+    monkeypatch.undo()
+    assert store.root() is None
+    store.make_root(NOW)
+    root = pathlib.Path(store.root_path()).read_text()
+    assert store.issue(("a.example.com",), NOW)[0].endswith(root)

@@ -10,13 +10,21 @@ import itertools
 import os
 import pathlib
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import pytest
 from ansible_collections.serverkit.core.plugins.module_utils._edges import web
 from ansible_collections.serverkit.core.plugins.module_utils._edges.commands import Completed
 from ansible_collections.serverkit.core.plugins.module_utils._errors import HostError
 from ansible_collections.serverkit.core.plugins.module_utils._gateways.nginx import Expectation, Nginx
-from ansible_collections.serverkit.core.plugins.module_utils._values.nginx import HEADER, Content, FileChange, Layout
+from ansible_collections.serverkit.core.plugins.module_utils._values.nginx import (
+    HEADER,
+    Content,
+    FileChange,
+    Layout,
+    NginxVersion,
+    TlsFiles,
+)
 
 
 class Fake:
@@ -175,3 +183,61 @@ def test_waiting_for_the_new_configuration(layout: Layout, monkeypatch: pytest.M
     assert len(pauses) > 3
     problem = gateway.unproven([Expectation("a.com", "/proof", "newer")], timeout=0, settle=0, pause=pauses.append)
     assert "http://a.com/proof is answered with 'new', and not with newer" in problem
+
+
+def test_the_version(layout: Layout) -> None:
+    said = "nginx version: nginx/1.18.0 (Ubuntu)\n"
+    assert nginx(layout, lambda _argv: Completed(0, "", said)).version() == NginxVersion(1, 18, 0)
+    with pytest.raises(HostError, match="it says 'openresty'"):
+        nginx(layout, lambda _argv: Completed(0, "", "openresty")).version()
+
+
+def test_the_user_who_reads_password_files(layout: Layout) -> None:
+    built = "configure arguments: --prefix=/usr/share/nginx --user=nginx --group=nginx"
+    assert nginx(layout, lambda _argv: Completed(0, "", built)).worker_user() == "nginx"
+    assert nginx(layout).worker_user() == "www-data"
+    put(layout.main, "user web web;\n")
+    assert nginx(layout).worker_user() == "web"
+
+
+def test_our_files_that_serve_certificates(layout: Layout) -> None:
+    put(layout.enabled("plain"), HEADER + "server {\n    server_name a.com;\n}\n")
+    put(layout.enabled("tls"), HEADER + "server {\n    server_name b.com;\n    ssl_certificate /x;\n}\n")
+    put(layout.enabled("theirs"), "server {\n    server_name c.com;\n    ssl_certificate /x;\n}\n")
+    assert nginx(layout).configuration().with_tls == {layout.enabled("tls")}
+
+
+def test_the_directories_of_our_files(layout: Layout) -> None:
+    placed = replace(layout, webroot=f"{layout.runtime}/webroot")
+    nginx(placed).make_directories()
+    modes = {path: os.stat(path).st_mode & 0o777 for path in (placed.private_directory, placed.auth_directory)}
+    assert list(modes.values()) == [0o700, 0o711]
+    assert os.stat(f"{placed.webroot}/.well-known/acme-challenge").st_mode & 0o777 == 0o755
+    assert os.stat(f"{placed.webroot}/.well-known/serverkit-probe").st_mode & 0o777 == 0o755
+
+
+PEM = "-----BEGIN CERTIFICATE-----\nAQID\n-----END CERTIFICATE-----\n"
+
+
+def test_a_proof_over_tls_is_one_of_the_very_certificate(layout: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = f"{layout.configuration}/chain.pem"
+    put(path, PEM + PEM.replace("AQID", "BAUG"))
+    shown = [b"\x01\x02\x03"]
+    asked: list[tuple[object, ...]] = []
+
+    def get_over_tls(address: str, port: int, where: str, name: str, timeout: float) -> web.Response:
+        asked.append((address, port, where, name))
+        return web.Response(200, {}, b"proof", shown[0])
+
+    monkeypatch.setattr(web, "get_over_tls", get_over_tls)
+    tls = TlsFiles(path, "key", ("a.com",))
+    assert nginx(layout).answer("a.com", "/x", tls) == "proof"
+    assert asked == [("127.0.0.1", layout.tls_port, "/x", "a.com")]
+    assert nginx(layout).unproven([Expectation("a.com", "/x", "proof", tls=tls)], timeout=0, settle=0) == ""
+    shown[0] = b"\x04\x05\x06"
+    problem = nginx(layout).unproven([Expectation("a.com", "/x", "proof", tls=tls)], timeout=0, settle=0)
+    assert problem == (
+        f"https://a.com/x is answered with 'another certificate than the one in {path}', and not with proof"
+    )
+    os.unlink(path)
+    assert nginx(layout).answer("a.com", "/x", tls).startswith("another certificate")

@@ -11,20 +11,21 @@ from typing import Any
 
 import pytest
 from ansible_collections.serverkit.core.plugins.module_utils._errors import HostError, InputError
+from ansible_collections.serverkit.core.plugins.module_utils._plan import private_urls, vhost_model
 from ansible_collections.serverkit.core.plugins.module_utils._plan.domain import (
     Elsewhere,
     Names,
     Resolution,
     described,
-    expired,
     resolve,
     site,
 )
-from ansible_collections.serverkit.core.plugins.module_utils._plan.vhost_model import PrivateDomain
+from ansible_collections.serverkit.core.plugins.module_utils._plan.private_urls import expired
 from ansible_collections.serverkit.core.plugins.module_utils._values import site_parsing
-from ansible_collections.serverkit.core.plugins.module_utils._values.domain import Wanted
+from ansible_collections.serverkit.core.plugins.module_utils._values.domain import PrivateDomain, Wanted
 from ansible_collections.serverkit.core.plugins.module_utils._values.nginx import TlsFiles
 from ansible_collections.serverkit.core.plugins.module_utils._values.records import DomainRecord, PrivateUrl
+from ansible_collections.serverkit.core.plugins.module_utils._values.tls import Mode, TlsRequest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -137,17 +138,65 @@ def test_private_urls() -> None:
     assert "the app one" in str(after([private("two", "kept")], owned).failures[0])
 
 
+def below(name: str, mode: Mode = "none") -> PrivateDomain:
+    return PrivateDomain(name, TlsRequest(mode, "dns-01" if mode == "letsencrypt" else "http-01"))
+
+
 def test_names_below_the_private_domain() -> None:
-    owned = {"one": Names((), PrivateUrl("my-slug", "one")), "two": Names(rows("two", "taken.apps.com"))}
-    more: dict[str, Any] = {"private_domain": "apps.com"}
+    row = PrivateUrl("my-slug", "one", {"domain": "apps.com"})
+    owned = {"one": Names((), row), "two": Names(rows("two", "taken.apps.com"))}
     for name, owner in (
         ("my-slug.apps.com", "the private URL of one"),
         ("*.apps.com", "the private URLs of this host"),
     ):
-        assert owner in str(after([wanted("two", name)], owned, **more).failures[0])
-    assert not after([wanted("two", "other.apps.com"), wanted("two", "apps.com")], owned, **more).failures
-    assert "the app two" in str(after([private("one", "taken")], owned, **more).failures[0])
-    assert not after([private("one", "taken"), wanted("two", "*.apps.com")], owned).failures
+        assert owner in str(after([wanted("two", name)], owned).failures[0])
+    assert not after([wanted("two", "other.apps.com"), wanted("two", "apps.com")], owned).failures
+    refused = after([private("one", "taken")], owned).failures[0]
+    assert "the private URL taken.apps.com to the app one" in str(refused)
+    assert "the app two" in str(refused)
+    free = {"two": owned["two"]}
+    assert not after([private("one", "taken"), wanted("two", "*.apps.com")], free).failures
+    assert after([private("one", "taken")], free, private_domain=below("apps.com")).failures
+    assert after([wanted("two", "*.apps.com")], free, private_domain=below("apps.com")).failures
+
+
+def test_a_private_url_stays_below_its_domain_until_a_task_names_another_one() -> None:
+    apps = below("apps.com", "letsencrypt")
+    owned = dict(after([private("one"), wanted("one", "a.com")], {}, private_domain=apps).names)
+    row = owned["one"].private
+    assert row is not None
+    assert private_urls.domain_of(row) == apps
+    assert private_urls.host_of(row) == "random-one.apps.com"
+    for items in ([private("one")], [wanted("one", "a.com")], [wanted("one", "b.com", present=False)]):
+        assert after(items, owned).names["one"].private == row
+    # Who has none yet gets one where tasks that say nothing have always put it.
+    assert private_urls.host_of(after([private("two")], owned).names["two"].private or row) == ""
+    moved = after([private("one")], owned, private_domain=below("other.com")).names["one"].private
+    assert moved is not None
+    assert private_urls.domain_of(moved) == below("other.com")
+    back = after([private("one")], owned, private_domain=below("")).names["one"].private
+    assert back == PrivateUrl("random-one", "one")
+
+
+def test_all_private_urls_below_a_domain_have_one_certificate() -> None:
+    owned = {
+        "one": Names((), PrivateUrl("aaa", "one", {"domain": "apps.com", "tls": "internal", "port": 7})),
+        "two": Names((), PrivateUrl("bbb", "two", {"domain": "other.com", "tls": "internal"})),
+    }
+    names = after([private("three", "ccc")], owned, private_domain=below("apps.com", "letsencrypt")).names
+    one = names["one"].private
+    assert one is not None
+    assert one.options == {"domain": "apps.com", "tls": "letsencrypt", "challenge": "dns-01", "port": 7}
+    assert names["two"] == owned["two"]
+    found = private_urls.domains_of((has.private for has in names.values()), None)
+    assert [(domain.name, domain.tls.mode) for domain in found] == [
+        ("apps.com", "letsencrypt"),
+        ("other.com", "internal"),
+    ]
+    # The task's own has the certificate; one that nobody is below is nobody's concern.
+    provided = PrivateDomain("other.com", TlsRequest("provided", certificate="PEM"))
+    assert private_urls.domains_of([owned["two"].private, None], provided) == (provided,)
+    assert private_urls.domains_of([], provided) == ()
 
 
 APPS = st.sampled_from(["one", "two"])
@@ -263,14 +312,21 @@ def test_ports_that_a_domain_needs() -> None:
 
 
 def test_certificates_and_the_private_domain() -> None:
-    names = Names(rows("one", "b.com", "a.com"), PrivateUrl("s" * 64, "one", {"port": 1}))
+    names = Names(rows("one", "b.com", "a.com"), PrivateUrl("short", "one", {"port": 1, "domain": "apps.com"}))
     files = TlsFiles("c", "k", ("b.com",))
-    found = site("one", names, {"one": 1}, guess=False, now=NOW, certificates={"b.com": files})
+    found = site("one", names, {"one": 1}, guess=False, now=NOW, certificates={"b.com": files}, private_tls=files)
     assert found.servers[0].covered == ("b.com",)
+    assert found.private is not None
+    assert (found.private.host, found.private.domain) == (
+        "short.apps.com",
+        vhost_model.PrivateDomain("apps.com", files),
+    )
+    names = Names((), PrivateUrl("s" * 64, "one", {"port": 1, "domain": "apps.com"}))
     with pytest.raises(HostError, match="shorter slug"):
-        site("one", names, {"one": 1}, guess=False, now=NOW, private_domain=PrivateDomain("apps.example.com"))
+        site("one", names, {"one": 1}, guess=False, now=NOW)
 
 
 def test_rows_in_a_diff() -> None:
     shown = described([*rows("one", "a.com", "b.com"), PrivateUrl("s", "one", {"port": 1}), None])
     assert shown == "a.com\nb.com (alias of a.com)\n/p/s/ port=1\n"
+    assert described([PrivateUrl("s", "one", {"domain": "a.com", "tls": "internal"})]) == "s.a.com/ tls=internal\n"

@@ -7,6 +7,8 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Sequence
 
+import pytest
+from ansible_collections.serverkit.core.plugins.module_utils._plan import app as decide
 from ansible_collections.serverkit.core.plugins.module_utils._runner.app_health import Gate
 from ansible_collections.serverkit.core.plugins.module_utils._values.app import Container, Release, Run
 from ansible_collections.serverkit.core.plugins.module_utils._values.template import Health, ServiceFacts
@@ -31,6 +33,7 @@ class FakeDocker:
         self.states = list(states)
         self.restarts = restarts
         self.now = 0.0
+        self.pauses: list[float] = []
         self.up_since: float | None = None
 
     def containers(self, project: str) -> tuple[Container, ...]:
@@ -44,7 +47,8 @@ class FakeDocker:
     def clock(self) -> float:
         return self.now
 
-    def sleep(self, _seconds: float) -> None:
+    def sleep(self, seconds: float) -> None:
+        self.pauses.append(seconds)
         self.now += 1.0
 
 
@@ -74,3 +78,17 @@ def test_one_look_is_taken_when_the_time_is_over_already() -> None:
     docker = FakeDocker("running")
     docker.up_since = -5.0
     assert outcome(docker, -1) == ("good", 0.0)
+
+
+def test_the_pause_is_no_longer_than_the_container_needs() -> None:
+    docker = FakeDocker("running")
+    docker.up_since = -0.7
+    assert outcome(docker, 30) == ("good", 1.0)
+    assert docker.pauses == [pytest.approx(0.3)]
+
+
+def test_the_youngest_container_decides_how_long() -> None:
+    containers = [Container(name, name, "running", service=name) for name in "ab"]
+    verdict = decide.judge_runs([Run("a", 0, 0.5), Run("b", 1, 2.0)], containers)
+    assert (verdict.outcome, verdict.pause, verdict.container) == ("waiting", 8.0, containers[1])
+    assert "was restarted 1 times" in verdict.reason

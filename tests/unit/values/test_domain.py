@@ -163,7 +163,11 @@ def test_the_private_domain() -> None:
     found = domain.parse_private_domain({"name": "apps.a.com", "tls": "letsencrypt"})
     assert found is not None
     assert (found.wildcard, found.tls.mode, found.tls.challenge) == ("*.apps.a.com", "letsencrypt", "dns-01")
-    for bad in ({"name": "*.a.com"}, {"name": "apps"}, {"name": "a.com", "tls": "provided"}):
+    nowhere = domain.parse_private_domain({"name": "", "tls": "none"})
+    assert nowhere == domain.PrivateDomain("", domain.TlsRequest())
+    bad_ones = [{"name": "*.a.com"}, {"name": "apps"}, {"name": "a.com", "tls": "provided"}]
+    bad_ones += [{"name": "", "tls": "internal"}, {"name": "", "certificate": "PEM"}, {"name": None}]
+    for bad in bad_ones:
         with pytest.raises(InputError):
             domain.parse_private_domain(bad)
 

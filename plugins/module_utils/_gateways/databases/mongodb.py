@@ -231,7 +231,7 @@ class Mongodb(DatabaseEngine):
         pymongo = _pymongo()
         code = getattr(error, "code", None)
         # The full text has the server's whole answer behind the message.
-        text = self.redacted(" ".join(str(error).split(", full error:")[0].split()), secret or "")
+        text = self.redacted(" ".join(str(error).partition(", full error:")[0].split()), secret or "")
         if code == _AUTHENTICATION_FAILED:
             return HostError(attempted, text, "Check the user, its password and its database (authSource)")
         if code == _UNAUTHORIZED:
