@@ -19,6 +19,7 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta, timezone
+from functools import partial
 from typing import Any
 
 import acme_authority
@@ -209,7 +210,7 @@ def test_killed_while_it_orders_the_next_run_converges(server: Server, authority
     for attempt in range(3):
         names.append(f"n{attempt}.example.com")
         pause = generator.uniform(0.6, 2.4)
-        killed(server, blog(port, *names), ca, lambda seconds=pause: time.sleep(seconds))
+        killed(server, blog(port, *names), ca, partial(time.sleep, pause))
         tested = subprocess.run(["nginx", "-t", "-c", server.conf], capture_output=True, text=True, check=False)
         assert tested.returncode == 0, tested.stderr
         server.good(blog(port, *names), acme=ca)
