@@ -23,22 +23,24 @@ from ansible_collections.serverkit.core.tests.integration.app_host import (
 )
 
 ENGINES = ("mariadb", "postgresql", "redis")
-BRIDGE = "172.17.0.1"
 REDIS_ADMIN = "correct-horse-battery"
 
 _PACKAGES = "mariadb-server postgresql redis-server python3-pymysql python3-psycopg2 python3-redis python3-cryptography"
+# Where Docker's bridge is depends on what an earlier test has deployed: the role `docker` sets the address pools.
+_BRIDGE = "ip -4 -o address show docker0 | awk '{split($4, address, \"/\"); print address[1]}'"
 _SETUP = rf"""
 set -e
+bridge=$({_BRIDGE})
 export DEBIAN_FRONTEND=noninteractive
 if ! test -e /root/databases-ready; then
   apt-get update -qq >/dev/null
   apt-get install -y -qq --no-install-recommends {_PACKAGES} >/dev/null
-  printf '[mysqld]\nbind-address = 127.0.0.1,{BRIDGE}\n' > /etc/mysql/mariadb.conf.d/99-tests.cnf
+  printf '[mysqld]\nbind-address = 127.0.0.1,%s\n' $bridge > /etc/mysql/mariadb.conf.d/99-tests.cnf
   cd /etc/postgresql/*/main
-  printf "listen_addresses = '127.0.0.1,{BRIDGE}'\n" > conf.d/tests.conf
+  echo "listen_addresses = '127.0.0.1,$bridge'" > conf.d/tests.conf
   printf 'host all all %s scram-sha-256\n' 172.16.0.0/12 192.168.0.0/16 >> pg_hba.conf
   cat >> /etc/redis/redis.conf <<END
-bind 127.0.0.1 {BRIDGE}
+bind 127.0.0.1 $bridge
 protected-mode no
 unixsocket /run/redis/redis-server.sock
 aclfile /etc/redis/serverkit.acl
@@ -54,7 +56,6 @@ fi
 # The file that the role `redis` writes; the other two are found by their sockets.
 _REDIS = {
     "engine": "redis",
-    "host": BRIDGE,
     "port": 6379,
     "socket": "/run/redis/redis-server.sock",
     "user": "serverkit",
@@ -165,7 +166,7 @@ FAITHFUL: dict[str, Any] = {
 # Logs in every 20 ms with what `.env` has at that moment, and writes down what failed.
 _CLIENT = r"""
 import json, pathlib, sys, time
-app, engine = sys.argv[1:3]
+app, engine, bridge = sys.argv[1:4]
 where = pathlib.Path(f"/var/serverkit/apps/{app}/.env")
 report = pathlib.Path("/root/client.json")
 stop = pathlib.Path("/root/client.stop")
@@ -183,18 +184,18 @@ def query(user, password):
     if engine == "mariadb":
         import pymysql
 
-        with pymysql.connect(host="172.17.0.1", user=user, password=password, database="shop") as connection:
+        with pymysql.connect(host=bridge, user=user, password=password, database="shop") as connection:
             connection.cursor().execute("SELECT 1")
     elif engine == "postgresql":
         import psycopg2
 
-        connection = psycopg2.connect(host="172.17.0.1", user=user, password=password, dbname="shop")
+        connection = psycopg2.connect(host=bridge, user=user, password=password, dbname="shop")
         connection.cursor().execute("SELECT 1")
         connection.close()
     else:
         import redis
 
-        redis.Redis(host="172.17.0.1", username=user, password=password).set("shop:key", "1")
+        redis.Redis(host=bridge, username=user, password=password).set("shop:key", "1")
 
 
 while not stop.exists():
@@ -214,13 +215,14 @@ class LinkHost(AppHost):
     def prepare(self) -> None:
         super().prepare()
         self.sh(_SETUP)
+        self.bridge = self.sh(_BRIDGE)
 
     def clean(self) -> None:
         super().clean()
         self.sh(_EMPTY)
         self.sh(
             "mkdir -p /etc/serverkit/databases; umask 077; cat > /etc/serverkit/databases/redis.json",
-            json.dumps(_REDIS),
+            json.dumps({**_REDIS, "host": self.bridge}),
         )
 
     def sh(self, script: str, stdin: str = "", *, fails: bool = False) -> str:
@@ -256,7 +258,7 @@ class LinkHost(AppHost):
     def client(self, engine: str) -> Iterator[None]:
         """Let a client of the app `shop` query all the time; none of its queries may fail."""
         self.sh("rm -f /root/client.stop /root/client.json; cat > /root/client.py", _CLIENT)
-        self.sh(f"setsid python3 /root/client.py shop {engine} >/dev/null 2>&1 &")
+        self.sh(f"setsid python3 /root/client.py shop {engine} {self.bridge} >/dev/null 2>&1 &")
         try:
             assert wait_for(lambda: self._queries() > 0)
             yield

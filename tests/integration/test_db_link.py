@@ -214,9 +214,9 @@ def test_a_container_of_one_app_cannot_use_anothers_database(host: LinkHost) -> 
         process = host.sh("docker inspect -f '{{.State.Pid}}' other-web-1")
         user, secret = rival[f"{prefix}_USER"], shlex.quote(rival[f"{prefix}_PASSWORD"])
         commands = {
-            "mariadb": f"MYSQL_PWD={secret} mariadb --skip-ssl -h 172.17.0.1 -u {user} -e 'SELECT 1' shop",
-            "postgresql": f"PGPASSWORD={secret} psql -h 172.17.0.1 -U {user} -c 'SELECT 1' shop",
-            "redis": f"REDISCLI_AUTH={secret} redis-cli -h 172.17.0.1 --user {user} get shop:key",
+            "mariadb": f"MYSQL_PWD={secret} mariadb --skip-ssl -h {host.bridge} -u {user} -e 'SELECT 1' shop",
+            "postgresql": f"PGPASSWORD={secret} psql -h {host.bridge} -U {user} -c 'SELECT 1' shop",
+            "redis": f"REDISCLI_AUTH={secret} redis-cli -h {host.bridge} --user {user} get shop:key",
         }
         said = host.sh(f"nsenter -t {process} -n env {commands[engine]} 2>&1", fails=True)
         assert "denied" in said or "NOPERM" in said, said
