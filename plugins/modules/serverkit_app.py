@@ -154,11 +154,12 @@ EXAMPLES = r"""
         template: wordpress
         health_timeout: 300
 
-- name: Run an app with the MariaDB database that it is linked to, and not with its own
+- name: Run an app with the MariaDB database that serverkit_db_link gave it, and not with its own
   serverkit.core.serverkit_app:
-    name: my-blog
+    name: journal
     template: wordpress
     databases: [mariadb]
+    health_timeout: 300
 
 - name: Restart an app as it is
   serverkit.core.serverkit_app:

@@ -14,10 +14,17 @@ import pytest
 import yaml
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible_collections.serverkit.core.plugins.filter.inventory_problems import inventory_problems
+from ansible_collections.serverkit.core.plugins.modules import (
+    serverkit_app,
+    serverkit_db_link,
+    serverkit_domain,
+    serverkit_port,
+)
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
 SPECS = yaml.safe_load((ROOT / "roles/app/meta/argument_specs.yml").read_text(encoding="utf-8"))["argument_specs"]
+MODULES = (serverkit_app, serverkit_db_link, serverkit_domain, serverkit_port)
 CODE = re.compile(r"^```.*?^```$|`[^`\n]+`", re.MULTILINE | re.DOTALL)
 BLOCK = re.compile(r"^```yaml\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
@@ -60,6 +67,42 @@ def test_a_recipe_is_valid(variables: dict[str, Any]) -> None:
 
 def test_there_are_recipes() -> None:
     assert len(list(recipes())) > 20
+
+
+def examples() -> Iterator[Any]:
+    """Yield the options of each call of a module in its EXAMPLES."""
+    for module in MODULES:
+        for task in yaml.safe_load(module.EXAMPLES):
+            for name, options in task.items():
+                if name == f"serverkit.core.{module.__name__.rpartition('.')[2]}":
+                    yield pytest.param(module, options, id=task["name"])
+
+
+@pytest.mark.parametrize(("module", "options"), list(examples()))
+def test_an_example_is_valid(module: Any, options: dict[str, Any]) -> None:
+    documented = yaml.safe_load(module.DOCUMENTATION)["options"]
+    assert set(options) <= {*documented, "registry_dsn", "registry_host"}
+    checked = ArgumentSpecValidator(_specification(documented)).validate(_filled(options))
+    assert checked.error_messages == []
+
+
+def _specification(documented: dict[str, Any]) -> dict[str, Any]:
+    """Return an argument spec made of what is documented, which validate-modules compares with the module's own."""
+    kept = ("type", "elements", "choices", "default", "required")
+    return {
+        name: {key: option[key] for key in kept if key in option}
+        | ({"options": _specification(option["suboptions"])} if "suboptions" in option else {})
+        for name, option in documented.items()
+    }
+
+
+def _filled(value: Any) -> Any:
+    """Return options with something in the place of what a template would put there."""
+    if isinstance(value, dict):
+        return {name: _filled(entry) for name, entry in value.items()}
+    if isinstance(value, list):
+        return [_filled(entry) for entry in value]
+    return {"server": "192.0.2.53"} if value == "{{ vault_dns }}" else value
 
 
 @pytest.mark.parametrize("page", sorted(DOCS.glob("*.md")) + [ROOT / "README.md"], ids=lambda page: page.name)
