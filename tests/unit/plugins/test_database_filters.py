@@ -73,6 +73,13 @@ def test_a_purged_app_does_not(skip_backup: bool) -> None:
     ]
 
 
+@pytest.mark.parametrize("no", ["no", "False", "0", None])
+def test_a_word_that_says_no_deletes_nothing(no: object) -> None:
+    assert link_items([app("shop", {"engine": "redis"}, state="absent", purge=no)], "absent") == []
+    (item,) = link_items([app("shop", {"engine": "redis"}, state="absent", purge="yes", skip_backup=no)], "absent")
+    assert item["skip_backup"] is False
+
+
 def test_an_app_is_told_of_the_engines_that_it_stays_linked_to() -> None:
     shop = app("shop", {"engine": "postgresql"}, {"engine": "postgresql", "name": "b"}, domains=[{"name": "x.test"}])
     blog = app("blog", {"engine": "redis", "state": "absent"}, private_url=False)
@@ -104,26 +111,6 @@ def test_an_item_has_only_what_the_module_takes() -> None:
     options = specs["argument_specs"]["main"]["options"]["serverkit_apps"]["options"]
     full = {name: [] if name == "databases" else "x" for name in options}
     assert set(app_items([full])[0]) <= set(APP)
-
-
-def test_a_database_has_the_options_of_the_module() -> None:
-    specs = yaml.safe_load((ROOT / "roles/app/meta/argument_specs.yml").read_text(encoding="utf-8"))
-    options = specs["argument_specs"]["main"]["options"]["serverkit_apps"]["options"]["databases"]["options"]
-    # Which app it is the inventory says already, and what it says it says for ever: a rotation happens once.
-    wanted = {name: spec for name, spec in LINK.items() if name not in ("app", "rotate")}
-    assert shape(options) == shape({**wanted, "engine": {**LINK["engine"], "required": True}})
-
-
-def shape(options: dict[str, Any]) -> dict[str, Any]:
-    """Return what decides about a value, without its documentation."""
-    keys = ("type", "elements", "choices", "default", "required", "no_log")
-    return {
-        name: {
-            **{key: spec[key] for key in keys if key in spec and not (key == "default" and spec[key] is None)},
-            **({"options": shape(spec["options"])} if "options" in spec else {}),
-        }
-        for name, spec in options.items()
-    }
 
 
 def test_servers_on_the_host_are_installed() -> None:

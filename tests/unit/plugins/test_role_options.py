@@ -1,7 +1,7 @@
 # Copyright: serverkit.core contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the role `app` says about a domain is what the module serverkit_domain takes, option for option."""
+"""What the role `app` says about domains and databases is what the modules take, option for option."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import yaml
+from ansible_collections.serverkit.core.plugins.modules.serverkit_db_link import LINK
 from ansible_collections.serverkit.core.plugins.modules.serverkit_domain import ITEM, TASK
 
 ROOT = pathlib.Path(__file__).resolve().parents[3]
@@ -28,7 +29,7 @@ def shape(options: Options) -> Options:
             **{
                 key: spec[key]
                 for key in ("type", "elements", "choices", "default", "required", "no_log")
-                if key in spec
+                if key in spec and not (key == "default" and spec[key] is None)
             },
             **({"options": shape(spec["options"])} if "options" in spec else {}),
         }
@@ -40,6 +41,13 @@ def test_a_domain_has_the_options_of_the_module() -> None:
     wanted = {name: spec for name, spec in ITEM.items() if name not in OF_THE_ROLE}
     wanted["name"] = {**ITEM["name"], "required": True}
     assert shape(MAIN["serverkit_apps"]["options"]["domains"]["options"]) == shape(wanted)
+
+
+def test_a_database_has_the_options_of_the_module() -> None:
+    # Which app it is the inventory says already, and what it says it says for ever: a rotation happens once.
+    wanted = {name: spec for name, spec in LINK.items() if name not in ("app", "rotate")}
+    wanted["engine"] = {**LINK["engine"], "required": True}
+    assert shape(MAIN["serverkit_apps"]["options"]["databases"]["options"]) == shape(wanted)
 
 
 @pytest.mark.parametrize(
