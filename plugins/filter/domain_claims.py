@@ -44,6 +44,8 @@ _value:
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
+from ansible.module_utils.parsing.convert_bool import boolean
+
 Claim = dict[str, Any]
 
 
@@ -64,14 +66,19 @@ def domain_claims(apps: object, private_domain: str = "") -> list[Claim]:
 
 def _names(app: Mapping[str, Any], private_domain: str) -> Iterator[tuple[str, bool]]:
     for item in _mappings(app.get("domains")):
-        aliases = item.get("aliases")
-        names = [item.get("name"), *(aliases if isinstance(aliases, Sequence) and not isinstance(aliases, str) else ())]
-        # Truthy words too: the values of another server have not gone through an argument spec.
-        shared = str(item.get("shared", False)).lower() in ("true", "yes", "on", "1")
+        names = [item.get("name"), *_strings(item.get("aliases"))]
+        # A module takes words for it, too, and an argument spec of a role converts nothing.
+        shared = boolean(item.get("shared"), strict=False)
         yield from ((str(name), shared) for name in names if isinstance(name, str))
     private_url = app.get("private_url")
     if private_domain and isinstance(private_url, Mapping) and isinstance(private_url.get("slug"), str):
         yield f"{private_url['slug']}.{private_domain}", False
+
+
+def _strings(value: object) -> list[str]:
+    # One text, with commas, is a list for modules.
+    listed = value.split(",") if isinstance(value, str) else value if isinstance(value, Sequence) else ()
+    return [name for name in listed if isinstance(name, str)]
 
 
 def _mappings(value: object) -> Iterator[Mapping[str, Any]]:

@@ -40,10 +40,11 @@ _value:
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
+from ansible_collections.serverkit.core.plugins.filter.domain_claims import domain_claims
 from ansible_collections.serverkit.core.plugins.module_utils._errors import InputError
 from ansible_collections.serverkit.core.plugins.module_utils._values import domain, links, names
 from ansible_collections.serverkit.core.plugins.modules.serverkit_db_link import LINK
@@ -62,9 +63,8 @@ def inventory_problems(apps: Sequence[App]) -> list[str]:
     for name, times in Counter(str(app.get("name")) for app in apps).items():
         if times > 1:
             problems.append(f"The app {name} is listed {times} times.")
-    staying = [app for app in apps if app.get("state") != "absent"]
-    problems += _claimed_twice("domain", ((name, app) for app in staying for name in _domains(app)))
-    problems += _claimed_twice("slug", ((slug, app) for app in staying for slug in _slugs(app)))
+    problems += _claimed_twice("domain", ((claim["name"], claim["app"]) for claim in domain_claims(apps)))
+    problems += _claimed_twice("slug", _slugs(apps))
     return problems
 
 
@@ -136,23 +136,17 @@ def _plain(value: Any) -> Any:
     return [_plain(part) for part in value] if isinstance(value, Sequence) else value
 
 
-def _domains(app: App) -> list[str]:
-    found = []
-    for item in app.get("domains") or ():
-        found += [item.get("name"), *(item.get("aliases") or ())]
-    # A domain may be repeated among its own aliases.
-    return list(dict.fromkeys(found))
+def _slugs(apps: Sequence[App]) -> Iterator[tuple[str, str]]:
+    for app in apps:
+        private_url = app.get("private_url")
+        if app.get("state") != "absent" and isinstance(private_url, Mapping) and private_url.get("slug") is not None:
+            yield str(private_url["slug"]), str(app.get("name"))
 
 
-def _slugs(app: App) -> list[str]:
-    private_url = app.get("private_url")
-    return [private_url["slug"]] if isinstance(private_url, Mapping) and "slug" in private_url else []
-
-
-def _claimed_twice(kind: str, claims: Iterable[tuple[str, App]]) -> list[str]:
+def _claimed_twice(kind: str, claims: Iterable[tuple[str, str]]) -> list[str]:
     claimants: dict[str, list[str]] = {}
     for name, app in claims:
-        claimants.setdefault(name, []).append(str(app.get("name")))
+        claimants.setdefault(name, []).append(app)
     return [
         f"The {kind} {name} is claimed by the apps {' and '.join(dict.fromkeys(apps))}."
         for name, apps in claimants.items()

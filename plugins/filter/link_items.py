@@ -49,6 +49,8 @@ _value:
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from ansible.module_utils.parsing.convert_bool import boolean
+
 Item = dict[str, Any]
 
 
@@ -62,11 +64,13 @@ def _items(app: Mapping[str, Any]) -> list[Item]:
     links: list[Item] = [{**link, "app": app["name"]} for link in app.get("databases") or ()]
     if app.get("state") != "absent":
         return links
-    if not app.get("purge"):
+    # A word such as "no" is not nothing, and a module takes it for what it says.
+    purge, skip_backup = (boolean(app.get(option), strict=False) for option in ("purge", "skip_backup"))
+    if not purge:
         return []
     # Only what says which one it is: the rest is about a link that is there.
     known = ("app", "name", "engine", "server")
-    purged = {"state": "absent", "drop": True, "skip_backup": bool(app.get("skip_backup"))}
+    purged = {"state": "absent", "drop": True, "skip_backup": skip_backup}
     return [{**{key: link[key] for key in known if key in link}, **purged} for link in links]
 
 

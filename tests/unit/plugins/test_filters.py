@@ -108,6 +108,20 @@ def test_values_of_an_inventory_are_as_good_as_plain_ones() -> None:
     assert inventory_problems([{"name": "a", "domains": domains}]) == []
 
 
+def test_aliases_as_one_text_are_whole_names() -> None:
+    apps: list[App] = [
+        {"name": name, "domains": [{"name": f"{name}.test", "aliases": f"www.{name}.test,old.{name}.test"}]}
+        for name in "ab"
+    ]
+    assert inventory_problems(apps) == []
+    apps[1]["domains"][0]["aliases"] = "old.b.test,old.a.test"
+    assert inventory_problems(apps) == ["The domain old.a.test is claimed by the apps a and b."]
+
+
+def test_no_slug_is_not_the_same_slug() -> None:
+    assert inventory_problems([{"name": name, "private_url": {"slug": None}} for name in "ab"]) == []
+
+
 def test_an_app_that_goes_claims_no_name() -> None:
     domains = [{"name": "x.test"}]
     assert (

@@ -57,13 +57,24 @@ def test_domains_aliases_and_slugs_are_claimed() -> None:
     ]
 
 
+def test_what_a_module_takes_for_a_list_or_a_boolean_is_one() -> None:
+    domains = [{"name": "a.test", "aliases": "b.test,c.test", "shared": "yes"}, {"name": "d.test", "shared": "no"}]
+    claims = domain_claims([app("blog", *domains)])
+    assert [(claim["name"], claim["shared"]) for claim in claims] == [
+        ("a.test", True),
+        ("b.test", True),
+        ("c.test", True),
+        ("d.test", False),
+    ]
+
+
 def test_slugs_below_a_path_are_each_servers_own() -> None:
     assert domain_claims([app("api", private_url={"slug": "our-api"})]) == []
 
 
 @pytest.mark.parametrize(
     "apps",
-    [None, "web", {"name": "a"}, ["a"], [{"domains": "x.test"}], [{"domains": [{"name": 1, "aliases": "x.test"}]}]],
+    [None, "web", {"name": "a"}, ["a"], [{"domains": "x.test"}], [{"domains": [{"name": 1, "aliases": {"x": 1}}]}]],
 )
 def test_what_is_no_list_of_apps_claims_nothing(apps: object) -> None:
     assert domain_claims(apps) == []
