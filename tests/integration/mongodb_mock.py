@@ -67,6 +67,7 @@ class Mongod:
 
     users: dict[tuple[str, str], User] = field(default_factory=dict)
     documents: dict[str, dict[str, int]] = field(default_factory=dict)
+    notes: dict[str, Document] = field(default_factory=dict)  # what was written, by database and collection
     connections: dict[int, Connection] = field(default_factory=dict)
     lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -110,7 +111,12 @@ class Mongod:
             "dropUser": self._drop_user,
             "dropDatabase": self._drop_database,
             "listCollections": self._list_collections,
-            "aggregate": self._count,
+            "aggregate": self._aggregate,
+            "count": self._count,
+            "find": self._find,
+            "findAndModify": self._find_and_modify,
+            "drop": self._drop,
+            "renameCollection": self._rename,
         }
         if name not in private:
             return (59, "CommandNotFound", f"no such command: '{name}'")
@@ -204,13 +210,42 @@ class Mongod:
 
     def _list_collections(self, command: Document) -> Document:
         names = self.documents.get(command["$db"], {})
-        batch = [{"name": name, "type": "collection"} for name in names]
+        batch = [{"name": name, "type": "collection", "options": {}} for name in names]
         return {"cursor": {"id": 0, "ns": f"{command['$db']}.$cmd.listCollections", "firstBatch": batch}}
 
-    def _count(self, command: Document) -> Document:
+    def _aggregate(self, command: Document) -> Document:
         count = self.documents[command["$db"]][command["aggregate"]]
         batch = [{"_id": 1, "n": count}]
         return {"cursor": {"id": 0, "ns": f"{command['$db']}.{command['aggregate']}", "firstBatch": batch}}
+
+    def _count(self, command: Document) -> Document:
+        return {"n": self.documents[command["$db"]][command["count"]]}
+
+    def _find(self, command: Document) -> Document:
+        place = f"{command['$db']}.{command['find']}"
+        assert command["filter"] == {"_id": 1}
+        batch = [self.notes[place]] if place in self.notes else []
+        return {"cursor": {"id": 0, "ns": place, "firstBatch": batch}}
+
+    def _find_and_modify(self, command: Document) -> Document:
+        assert (command["query"], command["upsert"]) == ({"_id": 1}, True)
+        self.notes[f"{command['$db']}.{command['findAndModify']}"] = command["update"]
+        self.documents.setdefault(command["$db"], {})[command["findAndModify"]] = 1
+        return {"value": None, "lastErrorObject": {"n": 1, "updatedExisting": False}}
+
+    def _drop(self, command: Document) -> Document | tuple[int, str, str]:
+        self.notes.pop(f"{command['$db']}.{command['drop']}", None)
+        collections = self.documents.get(command["$db"], {})
+        if collections.pop(command["drop"], None) is None:
+            return (26, "NamespaceNotFound", "ns not found")
+        return {}
+
+    def _rename(self, command: Document) -> Document | tuple[int, str, str]:
+        (source, old), (target, new) = (command[key].split(".", 1) for key in ("renameCollection", "to"))
+        if new in self.documents.get(target, {}) and not command.get("dropTarget"):
+            return (48, "NamespaceExists", "target namespace exists")
+        self.documents.setdefault(target, {})[new] = self.documents[source].pop(old)
+        return {}
 
 
 def _credentials(user: User) -> Mapping[str, object]:

@@ -63,7 +63,7 @@ _REDIS_READER = ("-@all", "+@read", "+@connection", "+@transaction")
 def redis_commands(privileges: Privileges, version: Sequence[int]) -> tuple[str, ...]:
     """Return the command rules of an ACL user.
 
-    A reader reads and subscribes; a writer does everything to keys; an owner runs scripts, too.
+    A reader reads and subscribes; a writer does everything to keys; an owner runs scripts and loads dumps, too.
 
     :param version: the server's, which decides what rules it knows.
     """
@@ -71,7 +71,7 @@ def redis_commands(privileges: Privileges, version: Sequence[int]) -> tuple[str,
     if privileges == "readonly":
         return (*_REDIS_READER, "+subscribe", "+psubscribe", "+unsubscribe", "+punsubscribe", *_REDIS_COMMON)
     rules = ("+@all", *_REDIS_COMMON, *(_REDIS_FUNCTIONS if modern else ()))
-    return rules if privileges == "owner" else (*rules, "-@scripting")
+    return (*rules, "+restore") if privileges == "owner" else (*rules, "-@scripting")
 
 
 def redis_patterns(privileges: Privileges, prefix: str, version: Sequence[int]) -> tuple[str, ...]:

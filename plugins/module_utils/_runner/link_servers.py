@@ -59,10 +59,6 @@ class Server:
     clients: tuple[str, ...] = ("%",)
     prepared: bool = True
 
-    @property
-    def tls(self) -> bool:
-        return self.endpoint.tls is not None
-
     def for_app(self, host: str) -> Endpoint:
         """Return the endpoint by which an app logs in, at a host or address."""
         return Endpoint(self.endpoint.engine, host, self.port, tls=self.endpoint.tls)
@@ -161,7 +157,7 @@ class Servers:
         return Server(
             # No host: an app's container is another server on each host (`DatabaseLink.local`).
             identity=f"{scheme}:///{wanted.app}/{wanted.service}:{port}",
-            endpoint=Endpoint(engine, place.networks[joined], port, tls=_tls(wanted)),
+            endpoint=Endpoint(engine, place.networks[joined], port, tls=_tls(wanted), container=running[0].id),
             admin=_admin(wanted),
             # Of its names only this one is nobody else's: services of two apps are often called alike.
             host=wanted.service if own else place.name,

@@ -25,7 +25,6 @@ TlsMode = Literal["require", "verify-ca", "verify-full"]
 
 ENGINES: tuple[Engine, ...] = get_args(Engine)
 PRIVILEGES: tuple[Privileges, ...] = get_args(Privileges)
-TLS_MODES: tuple[TlsMode, ...] = get_args(TlsMode)
 # Two names for one protocol: which of the two a server is, the server says.
 MYSQL_FAMILY: frozenset[Engine] = frozenset({"mysql", "mariadb"})
 
@@ -103,6 +102,7 @@ class DatabaseTls:
 class Endpoint:
     """Where a server answers. With `socket` (a file; for PostgreSQL its directory) host and port only name it.
 
+    :param container: the id of the Docker container on this host that the server runs in, where that is known.
     :raises InputError: when host or port are none.
     """
 
@@ -112,6 +112,7 @@ class Endpoint:
     socket: str | None = None
     tls: DatabaseTls | None = None
     timeout: int = 10  # seconds to wait for a connection
+    container: str = ""
 
     def __post_init__(self) -> None:
         host_name(self.host)
@@ -129,10 +130,14 @@ class Endpoint:
 
 @dataclass(frozen=True)
 class Credentials:
-    """Who logs in. The password never shows in a message or a traceback; None: the operating system vouches."""
+    """Who logs in. The password never shows in a message or a traceback; None: the operating system vouches.
+
+    :param database: where a login belongs that is no administrator's, and may not go elsewhere: an app's own.
+    """
 
     user: str
     password: str | None = field(default=None, repr=False)
+    database: str = ""
 
 
 @dataclass(frozen=True)

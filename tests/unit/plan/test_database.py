@@ -50,7 +50,7 @@ def test_redis_privileges_are_told_apart(name: Privileges, version: tuple[int, .
 
 
 def test_redis_rules_in_the_servers_own_words_are_the_same() -> None:
-    shown = "+@all -@admin -flushall -keys -client|list -function|load -script|flush -script|kill"
+    shown = "+@all -@admin -flushall -keys -client|list -function|load -script|flush -script|kill +restore"
     user = database.redis_user(f"user blog on ~blog:* resetchannels &blog:* {shown}")
     assert database.redis_privileges(user, "blog", (7, 0), CATEGORIES) == "owner"
     wider = database.redis_user(f"user blog on ~blog:* resetchannels &blog:* {shown} +flushall")

@@ -38,7 +38,12 @@ _ADMIN = "admin"
 _UNAUTHORIZED = 13
 _AUTHENTICATION_FAILED = 18
 _USER_NOT_FOUND = 11
+_NO_SUCH_COLLECTION = 26
 _SCRAM = "SCRAM-SHA-256"
+_ALL = 100000  # more collections than a database can bear
+
+# The collection in which a restore notes how far it is.
+MARKER = "serverkit.restore"
 
 
 class Mongodb(DatabaseEngine):
@@ -54,7 +59,7 @@ class Mongodb(DatabaseEngine):
     def connect(self) -> None:
         if self._client is not None:
             return
-        self._client = self._connected(self.admin, _ADMIN)
+        self._client = self._connected(self.admin, (self.admin and self.admin.database) or _ADMIN)
         self._version = str(self._command(_ADMIN, "read", {"buildInfo": 1}).get("version", ""))
 
     def close(self) -> None:
@@ -159,13 +164,67 @@ class Mongodb(DatabaseEngine):
         pymongo = _pymongo()
         try:
             names = sorted(self._client[database].list_collection_names(filter={"type": "collection"}))
-            return {
-                name: int(self._client[database][name].count_documents({}))
-                for name in names
-                if not name.startswith("system.")
-            }
+            return {name: int(self._client[database][name].count_documents({})) for name in names if not _ours(name)}
         except (pymongo.errors.PyMongoError, OSError) as error:
             raise self._explained(error, f"read {self.where}") from None
+
+    # --- for restores ---
+
+    def address(self) -> str:
+        """Return the URL by which MongoDB's programs log in as we do, with the password in it.
+
+        The options are those of its driver for Go, by which one cannot leave out the check of the name alone.
+        """
+        admin, tls = self.admin, self.endpoint.tls
+        account = f"{quote(admin.user, safe='')}:{quote(admin.password or '', safe='')}@" if admin else ""
+        options = {"authSource": admin.database or _ADMIN} if admin else {}
+        if tls is not None:
+            files = {"tlsCAFile": tls.ca, "tlsCertificateKeyFile": tls.certificate}
+            options |= {"tls": "true", **{name: path for name, path in files.items() if path}}
+            options |= {"tlsInsecure": "true"} if tls.mode == "require" else {}
+        asked = "&".join(f"{name}={quote(value, safe='')}" for name, value in options.items())
+        return f"mongodb://{account}{self._address().removeprefix('mongodb://')}{f'?{asked}' if asked else ''}"
+
+    def collections(self, database: str) -> list[Mapping[str, Any]]:
+        """Return what a database has: `name`, `type` (`collection`, `view`, `timeseries`) and `options` of each."""
+        answer = self._command(database, "read", {"listCollections": 1, "cursor": {"batchSize": _ALL}})
+        return [one for one in answer["cursor"]["firstBatch"] if not str(one["name"]).startswith("system.")]
+
+    def estimates(self, database: str) -> dict[str, int]:
+        """Return the number of documents of each collection by the server's books, without counting."""
+        return {
+            str(one["name"]): int(self._command(database, "read", {"count": one["name"]})["n"])
+            for one in self.collections(database)
+            if one["type"] == "collection" and one["name"] != MARKER
+        }
+
+    def marker(self, database: str) -> str:
+        """Return what a restore noted in a database, an empty text when nothing."""
+        answer = self._command(database, "read", {"find": MARKER, "filter": {"_id": 1}})
+        return next((str(one["state"]) for one in answer["cursor"]["firstBatch"]), "")
+
+    def mark(self, database: str, state: str) -> None:
+        """Note something in a database, which makes it if need be; with an empty text nothing any more."""
+        if not state:
+            self._command(database, "change", {"drop": MARKER}, tolerated=_NO_SUCH_COLLECTION)
+            return
+        # Other than `update`, this command fails when it writes nothing.
+        entry = {"query": {"_id": 1}, "update": {"_id": 1, "state": state}, "upsert": True}
+        self._command(database, "change", {"findAndModify": MARKER, **entry})
+
+    def move(self, collection: Mapping[str, Any], source: str, target: str) -> None:
+        """Take a collection or a view to another database, in the place of what has its name there.
+
+        The server copies a collection aside, gives the copy its name, and drops the original last.
+        """
+        name = str(collection["name"])
+        if collection["type"] == "view":
+            self._command(target, "change", {"drop": name}, tolerated=_NO_SUCH_COLLECTION)
+            self._command(target, "change", {"create": name, **collection["options"]})
+            self._command(source, "change", {"drop": name})
+            return
+        rename = {"renameCollection": f"{source}.{name}", "to": f"{target}.{name}", "dropTarget": True}
+        self._command(_ADMIN, "change", rename)
 
     # --- writing ---
 
@@ -245,6 +304,11 @@ class Mongodb(DatabaseEngine):
 
 # A writer of somebody else's database has readWrite alone.
 _OWNING = frozenset({"dbOwner", "dbAdmin"})
+
+
+def _ours(name: str) -> bool:
+    """Whether a collection is the server's or a restore's, and not the app's."""
+    return name.startswith("system.") or name == MARKER
 
 
 def _elsewhere(user: Mapping[str, Any], database: str) -> Iterable[str]:

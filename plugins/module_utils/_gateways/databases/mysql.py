@@ -53,6 +53,8 @@ class Mysql(DatabaseEngine):
 
     def __init__(self, endpoint: Any, admin: Credentials | None) -> None:
         super().__init__(endpoint, admin)
+        # Seconds to wait for the answer to a statement; None: as long as it takes, for those that move all data.
+        self.patience: int | None = 60
         self._connection: Any = None
         self._banner = ""
         self._escapes = True
@@ -68,7 +70,7 @@ class Mysql(DatabaseEngine):
         self._banner = str(rows[0][0])
         if not self.is_mariadb:
             # With partial revokes, MySQL takes `_` in a database's name for itself, and a backslash, too.
-            self._escapes = self._query("SELECT @@partial_revokes")[0][0] != 1 if self._at_least(8, 0, 16) else True
+            self._escapes = self._query("SELECT @@partial_revokes")[0][0] != 1 if self.at_least(8, 0, 16) else True
 
     def close(self) -> None:
         if self._connection is not None:
@@ -95,8 +97,8 @@ class Mysql(DatabaseEngine):
                 charset="utf8mb4",
                 autocommit=True,
                 connect_timeout=endpoint.timeout,
-                read_timeout=60,
-                write_timeout=60,
+                read_timeout=self.patience,
+                write_timeout=self.patience,
                 ssl=tls_context(endpoint.tls) if endpoint.tls else None,
             )
         except (pymysql.err.Error, OSError, RuntimeError) as error:
@@ -114,7 +116,7 @@ class Mysql(DatabaseEngine):
         return f"{'MariaDB' if self.is_mariadb else 'MySQL'} {number[0] if number else self._banner}"
 
     def rotation_gap(self) -> str:
-        enough = self._at_least(10, 4, 0) if self.is_mariadb else self._at_least(8, 0, 14)
+        enough = self.at_least(10, 4, 0) if self.is_mariadb else self.at_least(8, 0, 14)
         return "" if enough else f"{self.version()} keeps one password for an account"
 
     def read(self, accesses: Sequence[Access]) -> list[DatabaseState]:
@@ -134,7 +136,7 @@ class Mysql(DatabaseEngine):
     def row_counts(self, database: str) -> dict[str, int]:
         tables = self._query(
             "SELECT TABLE_NAME FROM information_schema.TABLES"
-            " WHERE TABLE_SCHEMA = %s AND TABLE_TYPE = 'BASE TABLE' ORDER BY TABLE_NAME",
+            " WHERE TABLE_SCHEMA = %s AND TABLE_TYPE IN ('BASE TABLE', 'SYSTEM VERSIONED') ORDER BY TABLE_NAME",
             database,
         )
         counts = {}
@@ -165,7 +167,7 @@ class Mysql(DatabaseEngine):
         known = self._known(access)
         wanted = MYSQL_PRIVILEGES[access.privileges]
         words = "ALL PRIVILEGES" if access.privileges == "owner" else ", ".join(sorted(wanted))
-        place = self._place(self._pattern(access.database))
+        place = self.place(access.database)
         for host in access.hosts:
             self._run(access, f"GRANT {words} ON {place} TO %s@%s", access.user, host)
             held = known.privileges(host, access.database)
@@ -252,6 +254,10 @@ class Mysql(DatabaseEngine):
     def _pairs(self, access: Access, hosts: Iterable[str]) -> list[str]:
         return [value for host in hosts for value in (access.user, host)]
 
+    def place(self, database: str) -> str:
+        """Return a database as GRANT wants it."""
+        return self._place(self._pattern(database))
+
     @staticmethod
     def _place(pattern: str) -> str:
         return f"{mysql_identifier(pattern)}.*"
@@ -259,11 +265,16 @@ class Mysql(DatabaseEngine):
     def _pattern(self, database: str) -> str:
         return mysql_pattern(database) if self._escapes else database
 
-    def _at_least(self, *wanted: int) -> bool:
+    def at_least(self, *wanted: int) -> bool:
+        """Whether the server has this version, of its product, or a newer one."""
         numbers = re.findall(r"\d+", self._banner.removeprefix("5.5.5-"))[:3]
         return tuple(map(int, numbers)) >= wanted
 
     # --- statements ---
+
+    def statement(self, sql: str, *values: object) -> list[tuple[Any, ...]]:
+        """Run one statement of a dump or of a restore, and return its rows."""
+        return self._execute(f"read or change databases on {self.where}", sql, values)
 
     def _query(self, sql: str, *values: object) -> list[tuple[Any, ...]]:
         return self._execute(f"read {self.where}", sql, values)

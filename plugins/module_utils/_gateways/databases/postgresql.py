@@ -63,20 +63,36 @@ class Postgresql(DatabaseEngine):
 
     def _session(self) -> Session:
         if self._opened is None:
-            self._opened = self._administrator(_ADMIN_DATABASE)
+            self._opened = self._administrator(self.maintenance)
         return self._opened
 
-    def _administrator(self, database: str) -> Session:
+    @property
+    def account(self) -> str:
+        """The system's user that the server knows us by over its socket; empty where a password opens it."""
         socket, admin = self.endpoint.socket, self.admin
         if socket is None or (admin is not None and admin.password is not None):
-            return Session(self.endpoint, admin or Credentials("postgres"), database)
+            return ""
         # Peer authentication: the account that the server runs as is its administrator.
-        account = identity.owner_of(f"{socket}/.s.PGSQL.{self.endpoint.port}") or "postgres"
-        with identity.acting_as(account):
-            return Session(self.endpoint, admin or Credentials(account), database)
+        return identity.owner_of(f"{socket}/.s.PGSQL.{self.endpoint.port}") or "postgres"
+
+    @property
+    def user(self) -> str:
+        """The role that we log in as."""
+        return self.admin.user if self.admin else self.account or "postgres"
+
+    @property
+    def maintenance(self) -> str:
+        """The database to be in for what concerns none, or others."""
+        return (self.admin and self.admin.database) or _ADMIN_DATABASE
+
+    def _administrator(self, database: str) -> Session:
+        account = self.account
+        with identity.acting_as(account) if account else contextlib.nullcontext():
+            return Session(self.endpoint, self.admin or Credentials(self.user), database)
 
     @contextlib.contextmanager
-    def _inside(self, database: str) -> Iterator[Session]:
+    def inside(self, database: str) -> Iterator[Session]:
+        """Log in to one database for the time of a `with` statement."""
         session = self._administrator(database)
         try:
             yield session
@@ -96,7 +112,7 @@ class Postgresql(DatabaseEngine):
         """Look into the database where its catalog entry does not say enough; an owner of today needs no look."""
         if not state.some_privileges or (state.privileges == "owner" and self._public_is_closed):
             return state
-        with self._inside(access.database) as session:
+        with self.inside(access.database) as session:
             if state.privileges == "owner":
                 closed = postgresql_grants.may_create(session, access.user)
                 missing = () if closed else ("it may not create tables in the schema public",)
@@ -111,14 +127,9 @@ class Postgresql(DatabaseEngine):
         return matches_postgresql(login.verifiers[0], login.name, password) if login.verifiers else None
 
     def row_counts(self, database: str) -> dict[str, int]:
-        with self._inside(database) as session:
+        with self.inside(database) as session:
             session.rows("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
-            tables = session.rows(
-                "SELECT schemaname, tablename FROM pg_tables"
-                " WHERE schemaname !~ '^pg_' AND schemaname <> 'information_schema' ORDER BY 1, 2"
-            )
-            count = "SELECT count(*) FROM {}"
-            return {f"{schema}.{table}": session.count(count, (schema, table)) for schema, table in tables}
+            return postgresql_catalog.row_counts(session)
 
     # --- writing ---
 
@@ -131,7 +142,7 @@ class Postgresql(DatabaseEngine):
         rows = session.rows("SELECT pg_encoding_to_char(encoding) FROM pg_database WHERE datname = 'template1'")
         utf8 = "" if rows[0][0] == "UTF8" else " TEMPLATE template0 ENCODING 'UTF8' LC_COLLATE 'C' LC_CTYPE 'C'"
         if owner:
-            self._join(owner)
+            self.join(owner)
             session.run("CREATE DATABASE {} OWNER {}" + utf8, access.database, owner)
         else:
             session.run("CREATE DATABASE {}" + utf8, access.database)
@@ -145,10 +156,10 @@ class Postgresql(DatabaseEngine):
         if access.privileges == "owner":
             with session.transaction():
                 if owner != access.user:
-                    self._join(access.user)
+                    self.join(access.user)
                     session.run("ALTER DATABASE {} OWNER TO {}", access.database, access.user)
                 session.run("REVOKE ALL ON DATABASE {} FROM PUBLIC", access.database)
-            with self._inside(access.database) as inside:
+            with self.inside(access.database) as inside:
                 postgresql_grants.let_owner_create(inside, access.user)
             return
         if owner == access.user:
@@ -157,7 +168,7 @@ class Postgresql(DatabaseEngine):
                 "it owns the database",
                 "Unlink the app first, or choose another user",
             )
-        with self._inside(access.database) as inside:
+        with self.inside(access.database) as inside:
             postgresql_grants.give(inside, access)
 
     def set_password(self, access: Access, login: str, password: str) -> None:
@@ -184,16 +195,33 @@ class Postgresql(DatabaseEngine):
             self._forget(access)
 
     def drop_database(self, access: Access) -> None:
-        session = self._session()
-        if self._database_exists(access.database):
-            if session.version >= _HAS_FORCE:
-                session.run("DROP DATABASE {} WITH (FORCE)", access.database)
-            else:
-                kick = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s"
-                session.rows(kick, (access.database,))
-                session.run("DROP DATABASE {}", access.database)
+        self.remove_database(access.database)
         if self._role_exists(access.user):
             self._forget(access)
+
+    # --- for restores ---
+
+    def remove_database(self, database: str) -> None:
+        """Delete a database if it is there, and no role."""
+        session = self._session()
+        if self._database_exists(database):
+            if session.version >= _HAS_FORCE:
+                session.run("DROP DATABASE {} WITH (FORCE)", database)
+            else:
+                session.disconnect([database])
+                session.run("DROP DATABASE {}", database)
+
+    def forget_unlinked(self, access: Access) -> None:
+        """Drop the role of a user that has neither a login nor data any more."""
+        state = self.read([access])[0]
+        if state.user_exists and not state.logins:
+            self._forget(access)
+
+    def join(self, role: str) -> None:
+        """Make an administrator who is no superuser a member of a role, without which nothing can be given to it."""
+        session = self._session()
+        if not session.rows("SELECT rolsuper FROM pg_roles WHERE rolname = current_user")[0][0]:
+            session.run("GRANT {} TO CURRENT_USER", role)
 
     # --- parts of the above ---
 
@@ -222,8 +250,8 @@ class Postgresql(DatabaseEngine):
         # What it made after a RESET ROLE is its own.
         if self._database_exists(access.database) and self._depends(login):
             self._make_role(access.user)
-            self._join(login)
-            with self._inside(access.database) as inside:
+            self.join(login)
+            with self.inside(access.database) as inside:
                 inside.run("REASSIGN OWNED BY {} TO {}", login, access.user)
                 inside.run("DROP OWNED BY {}", login)
         session.run("DROP ROLE {}", login)
@@ -234,8 +262,8 @@ class Postgresql(DatabaseEngine):
         if self._depends(access.user, "o"):
             return
         if self._depends(access.user) and self._database_exists(access.database):
-            self._join(access.user)
-            with self._inside(access.database) as inside:
+            self.join(access.user)
+            with self.inside(access.database) as inside:
                 inside.run("DROP OWNED BY {}", access.user)
         if not self._depends(access.user):
             session.run("DROP ROLE {}", access.user)
@@ -249,12 +277,6 @@ class Postgresql(DatabaseEngine):
             " AND refobjid = (SELECT oid FROM pg_roles WHERE rolname = %s) LIMIT 1"
         )
         return bool(self._session().rows(sql, (list(kinds), role)))
-
-    def _join(self, role: str) -> None:
-        """Make an administrator who is no superuser a member of a role, without which nothing can be given to it."""
-        session = self._session()
-        if not session.rows("SELECT rolsuper FROM pg_roles WHERE rolname = current_user")[0][0]:
-            session.run("GRANT {} TO CURRENT_USER", role)
 
     def _role_exists(self, name: str) -> bool:
         return bool(self._session().rows("SELECT 1 FROM pg_roles WHERE rolname = %s", (name,)))

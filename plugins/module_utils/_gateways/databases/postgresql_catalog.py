@@ -47,6 +47,15 @@ _ELSEWHERE = """
     WHERE s.refclassid = 'pg_authid'::regclass AND s.deptype IN ('o', 'a') AND r.rolname = ANY(%(roles)s)
     GROUP BY 1, 2
 """
+# What a dump has rows of. Those of a partitioned table are in its partitions; an extension brings its own tables.
+_TABLES = """
+    SELECT nspname, relname FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace
+    WHERE relkind = 'r' AND nspname !~ '^pg_' AND nspname <> 'information_schema'
+        AND NOT EXISTS (SELECT 1 FROM pg_depend
+            WHERE classid = 'pg_class'::regclass AND objid = c.oid AND deptype = 'e')
+    ORDER BY 1, 2
+"""
+_LARGE_OBJECTS = "SELECT count(*) FROM pg_largeobject_metadata"
 _ATTRIBUTES = (
     "a superuser",
     "allowed to create roles",
@@ -109,7 +118,12 @@ class Catalog:
             role = self.roles.get(name, Role())
             yield from (f"it is {attribute}" for attribute in role.attributes)
             yield from (f"it is a member of {group}" for group in role.memberships - {access.user})
-            yield from (f"it has rights in {database}" for database in role.databases - {access.database})
+            yield from (f"it has rights in {name}" for name in role.databases if not _is_of(name, access.database))
+
+
+def _is_of(name: str, database: str) -> bool:
+    """Whether a database is the one of a link, or one that a restore made or keeps beside it."""
+    return name == database or name.startswith((f"{database}__new", f"{database}__old"))
 
 
 def read(session: Session, accesses: Sequence[Access]) -> Catalog:
@@ -134,3 +148,16 @@ def read(session: Session, accesses: Sequence[Access]) -> Catalog:
         if database is not None:
             roles[name].databases.add(database)
     return Catalog(databases, roles, readable)
+
+
+def row_counts(session: Session) -> dict[str, int]:
+    """Return the rows of each table of the session's database, and the number of its large objects if it has any.
+
+    All are of one moment in a transaction of the isolation level REPEATABLE READ.
+    """
+    tables = session.rows(_TABLES)
+    found = {
+        f"{schema}.{table}": session.count("SELECT count(*) FROM ONLY {}", (schema, table)) for schema, table in tables
+    }
+    large = int(session.rows(_LARGE_OBJECTS)[0][0])
+    return {**found, "pg_catalog.pg_largeobject": large} if large else found

@@ -51,7 +51,7 @@ class Session:
                 connect_timeout=endpoint.timeout,
                 client_encoding="UTF8",
                 application_name="serverkit.core",
-                **_tls(endpoint),
+                **tls_parameters(endpoint),
             )
             self._connection.set_session(autocommit=True)
         except self._psycopg2.Error as error:
@@ -111,6 +111,18 @@ class Session:
             raise self._explained(error, f"prepare the password of {role}", password) from None
         return found
 
+    def disconnect(self, databases: Sequence[str]) -> None:
+        """End everybody else's connections to some databases."""
+        kick = (
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = ANY(%s) AND pid <> pg_backend_pid()"
+        )
+        self.rows(kick, (list(databases),))
+
+    def cancel(self) -> None:
+        """End the statement that another thread waits for."""
+        with contextlib.suppress(self._psycopg2.Error):
+            self._connection.cancel()
+
     def close(self) -> None:
         self._connection.close()
 
@@ -150,7 +162,8 @@ class Session:
         return HostError(attempted, text, remedy)
 
 
-def _tls(endpoint: Endpoint) -> dict[str, str]:
+def tls_parameters(endpoint: Endpoint) -> dict[str, str]:
+    """Return libpq's connection parameters for an endpoint's TLS; without it none."""
     tls = endpoint.tls
     if tls is None:
         return {}

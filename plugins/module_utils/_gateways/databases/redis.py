@@ -13,7 +13,7 @@ passwords as wanted, so a rotation adds one and takes the other away.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from ansible_collections.serverkit.core.plugins.module_utils._errors import HostError
@@ -88,6 +88,8 @@ class Redis(DatabaseEngine):
                 username=user,
                 password=secret,
                 decode_responses=True,
+                # Names of keys and what is in them may be any bytes.
+                encoding_errors="surrogateescape",
                 socket_connect_timeout=self.endpoint.timeout,
                 socket_timeout=60,
                 **_without_retries(),
@@ -176,14 +178,7 @@ class Redis(DatabaseEngine):
     def _command_categories(self) -> Mapping[str, frozenset[str]]:
         if not self._categories:
             names = self._command("read", "ACL CAT")
-            pipeline = self._client.pipeline(transaction=False)
-            for name in names:
-                pipeline.execute_command("ACL CAT", name)
-            redis = _redis()
-            try:
-                answers = pipeline.execute()
-            except (redis.RedisError, OSError) as error:
-                raise self._explained(error, f"read {self.where}") from None
+            answers = self.batch("read", [("ACL CAT", name) for name in names])
             self._categories = {name: frozenset(words) for name, words in zip(names, answers, strict=True)}
         return self._categories
 
@@ -191,9 +186,14 @@ class Redis(DatabaseEngine):
         return redis_hash(password) in login.verifiers
 
     def row_counts(self, database: str) -> dict[str, int]:
-        return {"keys": sum(len(keys) for keys in self._keys(database))}
+        # SCAN may name a key twice.
+        return {"keys": len({key for keys in self.keys(database) for key in keys})}
 
-    def _keys(self, database: str) -> Any:
+    def keys(self, database: str) -> Iterator[list[str]]:
+        """Yield the names of the keys with a prefix, many at a time; one may come twice.
+
+        What is none of UTF-8 in names and values is in surrogates (PEP 383).
+        """
         cursor = 0
         while True:
             cursor, keys = self._command("read", "SCAN", cursor, "MATCH", f"{database}:*", "COUNT", _BATCH)
@@ -230,7 +230,7 @@ class Redis(DatabaseEngine):
         self._keep()
 
     def drop_database(self, access: Access) -> None:
-        for keys in self._keys(access.database):
+        for keys in self.keys(access.database):
             if keys:
                 self._command("change", "UNLINK", *keys)
 
@@ -259,6 +259,26 @@ class Redis(DatabaseEngine):
             except (redis.RedisError, OSError) as error:
                 raise self._explained(error, f"save the users of {self.where}") from None
             return
+
+    def batch(self, verb: str, commands: Sequence[Sequence[object]], tolerated: str = "") -> list[Any]:
+        """Run commands without waiting for each other's answers, and return these.
+
+        :param tolerated: what is in the message of an error that is none; the answer is None then.
+        """
+        redis = _redis()
+        pipeline = self._client.pipeline(transaction=False)
+        for command in commands:
+            pipeline.execute_command(*command)
+        try:
+            answers = pipeline.execute(raise_on_error=False)
+        except (redis.RedisError, OSError) as error:
+            raise self._explained(error, f"{verb} {self.where}") from None
+        for number, answer in enumerate(answers):
+            if isinstance(answer, Exception):
+                if not tolerated or tolerated not in str(answer):
+                    raise self._explained(answer, f"{verb} {self.where}")
+                answers[number] = None
+        return list(answers)
 
     def _command(self, verb: str, command: str, *values: object) -> Any:
         redis = _redis()

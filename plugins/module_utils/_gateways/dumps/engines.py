@@ -1,0 +1,39 @@
+# Copyright: serverkit.core contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Note that this module util is PRIVATE to the collection: it can change or go away in any release.
+
+"""The dumps of each engine. Imported in plain sight, since only such modules travel to the host."""
+
+from __future__ import annotations
+
+from ansible_collections.serverkit.core.plugins.module_utils._gateways.databases.base import DatabaseEngine
+from ansible_collections.serverkit.core.plugins.module_utils._gateways.dumps.base import DatabaseDumps
+from ansible_collections.serverkit.core.plugins.module_utils._gateways.dumps.mongodb import MongodbDumps
+from ansible_collections.serverkit.core.plugins.module_utils._gateways.dumps.mysql import MysqlDumps
+from ansible_collections.serverkit.core.plugins.module_utils._gateways.dumps.postgresql import PostgresqlDumps
+from ansible_collections.serverkit.core.plugins.module_utils._gateways.dumps.redis import RedisDumps
+from ansible_collections.serverkit.core.plugins.module_utils._values.database import Engine
+
+_DUMPS: dict[Engine, type[DatabaseDumps]] = {
+    "mysql": MysqlDumps,
+    "mariadb": MysqlDumps,
+    "postgresql": PostgresqlDumps,
+    "redis": RedisDumps,
+    "mongodb": MongodbDumps,
+}
+
+
+def dumps_class(engine: Engine) -> type[DatabaseDumps]:
+    """Return what dumps an engine's databases, for what can be told without a server: where a dump goes."""
+    return _DUMPS[engine]
+
+
+def open_dumps(engine: DatabaseEngine, scratch: str) -> DatabaseDumps:
+    """Return what dumps and loads the databases of a server.
+
+    :param engine: connected.
+    :param scratch: a directory of mode 0700 for files with a password; the caller removes it.
+    """
+    return _DUMPS[engine.endpoint.engine](engine, scratch)
