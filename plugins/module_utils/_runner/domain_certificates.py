@@ -13,9 +13,8 @@ from dataclasses import dataclass, field, replace
 
 from ansible_collections.serverkit.core.plugins.module_utils._errors import HostError, ServerkitError
 from ansible_collections.serverkit.core.plugins.module_utils._plan.certificates import CertificatePlan
-from ansible_collections.serverkit.core.plugins.module_utils._runner.domain_drafting import Drafting, files_now
-from ansible_collections.serverkit.core.plugins.module_utils._runner.domain_reachability import Reachability
-from ansible_collections.serverkit.core.plugins.module_utils._runner.domain_task import Draft, Snapshot, Task
+from ansible_collections.serverkit.core.plugins.module_utils._runner.domain_decided import Decided
+from ansible_collections.serverkit.core.plugins.module_utils._runner.domain_drafting import files_now
 from ansible_collections.serverkit.core.plugins.module_utils._runner.domain_writing import Writing
 from ansible_collections.serverkit.core.plugins.module_utils._runner.undo import UndoStack
 from ansible_collections.serverkit.core.plugins.module_utils._values.domain import Wanted
@@ -46,33 +45,20 @@ class Obtained:
         return found
 
 
-class Obtaining:
+@dataclass(frozen=True)
+class Obtaining(Decided):
     """Orders what a draft needs. A certificate that cannot be had leaves everything else as it should be.
 
-    :param lock_descriptors: of the locks that protect the run; certbot keeps them when this process is killed.
+    :ivar lock_descriptors: of the locks that protect the run; certbot keeps them when this process is killed.
     """
 
-    def __init__(
-        self,
-        task: Task,
-        snapshot: Snapshot,
-        drafting: Drafting,
-        draft: Draft,
-        reachability: Reachability,
-        lock_descriptors: Sequence[int],
-    ) -> None:
-        self._task = task
-        self._snapshot = snapshot
-        self._drafting = drafting
-        self._draft = draft
-        self._reachability = reachability
-        self._lock_descriptors = lock_descriptors
+    lock_descriptors: Sequence[int]
 
     def obtain(self, wanted: Sequence[Wanted]) -> Obtained:
         """Check the names, order, have nginx serve what came, and clear away what is not needed any more."""
-        obtained = Obtained(files_now(self._draft))
+        obtained = Obtained(files_now(self.draft))
         obtained.unreached = self._unreached(wanted)
-        plans = [plan for plan in self._draft.certificate_plans if plan.order]
+        plans = [plan for plan in self.draft.certificate_plans if plan.order]
         if plans:
             obtained.errors.update(obtained.unreached)
             came = self._ordered(plans, obtained.unreached)
@@ -87,36 +73,36 @@ class Obtaining:
         self, plans: Sequence[CertificatePlan], unreached: Mapping[str, HostError]
     ) -> Mapping[str, TlsFiles | ServerkitError]:
         try:
-            return self._task.certificates.order(plans, unreached, lock_descriptors=self._lock_descriptors)
+            return self.task.certificates.order(plans, unreached, lock_descriptors=self.lock_descriptors)
         except ServerkitError as error:  # the registry, without which orders are not counted
             return {plan.request.key: error for plan in plans}
 
     def _unreached(self, wanted: Sequence[Wanted]) -> dict[str, HostError]:
-        good = [item for _at, item in self._draft.good(wanted)]
-        asked = {name: item.dns_check for item in good for name in self._reachability.new_names(item)}
+        good = [item for _at, item in self.draft.good(wanted)]
+        asked = {name: item.dns_check for item in good for name in self.reachability.new_names(item)}
         chosen = {name: item.dns_check for item in good if item.kind == "domain" for name in item.names}
-        for plan in self._draft.certificate_plans:
+        for plan in self.draft.certificate_plans:
             for name in plan.order.check if plan.order else ():
                 if plan.now is None or not plan.now.covers(name):
                     asked.setdefault(name, chosen.get(name, "probe"))
-        rows = [row for names in self._draft.resolution.names.values() for row in names.domains]
+        rows = [row for names in self.draft.resolution.names.values() for row in names.domains]
         shared = {row.name for row in rows if row.shared}
         try:
-            return self._reachability.problems(asked, shared) if asked else {}
+            return self.reachability.problems(asked, shared) if asked else {}
         except HostError as error:  # such as a full disk: no name was looked at
             return dict.fromkeys(asked, error)
 
     def _serve(self, files: Mapping[str, TlsFiles], obtained: Obtained) -> None:
         """Have nginx serve certificates that have just come; when it cannot, it goes on as before."""
-        draft = self._draft
+        draft = self.draft
         every = {**obtained.files, **files}
-        self._drafting.note_served(draft.changes)
+        self.drafting.note_served(draft.changes)
         undo = UndoStack()
-        after = replace(self._snapshot, owned=draft.resolution.names)
-        writing = Writing(self._task, after, draft)
+        after = replace(self.snapshot, owned=draft.resolution.names)
+        writing = Writing(self.task, after, draft)
         try:
-            sites = {app: self._drafting.site_change(app, draft, every) for app in draft.sites}
-            shared = self._drafting.shared_change(draft, every, sites)
+            sites = {app: self.drafting.site_change(app, draft, every) for app in draft.sites}
+            shared = self.drafting.shared_change(draft, every, sites)
             changes = [change for change in (shared, *sites.values()) if change.changed]
             if changes:
                 writing.rehearse(changes, undo)
@@ -133,11 +119,11 @@ class Obtaining:
         """Remove certificates that nginx does not use any more; what cannot be removed harms nobody."""
         try:
             # Files that could not be brought up to date may still show the shared certificate as it was.
-            kept = {SHARED} if self._draft.left_alone else set()
-            plans = self._draft.certificate_plans
-            self._task.certificates.tidy([plan for plan in plans if plan.request.app not in kept])
-            for app, keys in self._draft.unused.items():
+            kept = {SHARED} if self.draft.left_alone else set()
+            plans = self.draft.certificate_plans
+            self.task.certificates.tidy([plan for plan in plans if plan.request.app not in kept])
+            for app, keys in self.draft.unused.items():
                 if app not in kept:
-                    self._task.certificates.retire(keys)
+                    self.task.certificates.retire(keys)
         except ServerkitError as error:
             obtained.leftovers.append(str(error))

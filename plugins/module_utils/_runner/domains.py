@@ -121,7 +121,7 @@ class Domains:
         self._draft = self._drafting.draft()
         good = [item for _at, item in self._draft.good(wanted)]
         self._reachability.resolve(name for item in good for name in self._reachability.new_names(item))
-        self._reports = Reports(task, snapshot, self._drafting, self._draft, checks, self._reachability, wanted)
+        self._reports = Reports(task, snapshot, self._drafting, self._draft, self._reachability, checks, wanted)
         return self._reports.plans(checks.host_problems(self._draft))
 
     def apply(self, plans: Sequence[DomainPlan], lock_descriptors: Mapping[str, int]) -> Sequence[Outcome]:

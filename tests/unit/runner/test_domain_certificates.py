@@ -13,7 +13,6 @@ from typing import Any
 
 import pytest
 from ansible_collections.serverkit.core.plugins.module_utils._edges import web
-from ansible_collections.serverkit.core.plugins.module_utils._edges.commands import Completed
 from ansible_collections.serverkit.core.plugins.module_utils._errors import HostError, InputError, ServerkitError
 from ansible_collections.serverkit.core.plugins.module_utils._gateways.nginx import Expectation, Nginx
 from ansible_collections.serverkit.core.plugins.module_utils._gateways.registry.store import open_registry
@@ -34,6 +33,7 @@ from ansible_collections.serverkit.core.plugins.module_utils._values.outcome imp
 from ansible_collections.serverkit.core.plugins.module_utils._values.records import AppRecord
 from ansible_collections.serverkit.core.plugins.module_utils._values.site_options import SiteOptions, Timeouts
 from ansible_collections.serverkit.core.plugins.module_utils._values.tls import CertificateRequest, TlsRequest
+from ansible_collections.serverkit.core.tests.unit.fakes import NoPrograms
 
 REFUSED = HostError("order a certificate", "too many", "The next try is possible at 2026-01-01T00:00:00Z")
 
@@ -133,14 +133,6 @@ class TameNginx(Nginx):
 
     def unproven(self, expectations: Sequence[Expectation], **_more: object) -> str:
         return ""
-
-
-class NoPrograms:
-    def find(self, program: str) -> str | None:
-        return None
-
-    def run(self, argv: Sequence[str], **_more: object) -> Completed:
-        raise AssertionError(f"{argv} was run")
 
 
 class Bench:

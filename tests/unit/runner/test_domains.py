@@ -14,7 +14,6 @@ from typing import Any
 
 import pytest
 from ansible_collections.serverkit.core.plugins.module_utils._edges import network, web
-from ansible_collections.serverkit.core.plugins.module_utils._edges.commands import Completed
 from ansible_collections.serverkit.core.plugins.module_utils._errors import HostError
 from ansible_collections.serverkit.core.plugins.module_utils._gateways.nginx import Expectation, Nginx
 from ansible_collections.serverkit.core.plugins.module_utils._gateways.registry.store import open_registry
@@ -32,16 +31,7 @@ from ansible_collections.serverkit.core.plugins.module_utils._values.nginx impor
 from ansible_collections.serverkit.core.plugins.module_utils._values.outcome import Failure, Outcome, Success
 from ansible_collections.serverkit.core.plugins.module_utils._values.records import AppRecord, DomainRecord, PortLease
 from ansible_collections.serverkit.core.plugins.module_utils._values.site_options import BasicAuth, SiteOptions
-
-
-class NoPrograms:
-    """A host without nginx."""
-
-    def find(self, program: str) -> str | None:
-        return None
-
-    def run(self, argv: Sequence[str], **_more: object) -> Completed:
-        raise AssertionError(f"{argv} was run")
+from ansible_collections.serverkit.core.tests.unit.fakes import NoPrograms
 
 
 class Bench:
