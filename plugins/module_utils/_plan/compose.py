@@ -16,8 +16,6 @@ from ansible_collections.serverkit.core.plugins.module_utils._errors import Inpu
 from ansible_collections.serverkit.core.plugins.module_utils._plan import compose_ports
 from ansible_collections.serverkit.core.plugins.module_utils._plan.compose_files import Delivery, fill_in
 from ansible_collections.serverkit.core.plugins.module_utils._plan.documents import renamed, resolved
-from ansible_collections.serverkit.core.plugins.module_utils._plan.variables import fixed_request
-from ansible_collections.serverkit.core.plugins.module_utils._values.ports import PortRequest
 from ansible_collections.serverkit.core.plugins.module_utils._values.template import (
     Health,
     Publish,
@@ -70,12 +68,6 @@ def render(template: Template, app: str, values: Values, publish: Publish) -> Re
         notes={key: fill_in(text, values.plain) for key, text in template.shown_scripts.items()},
         warnings=tuple(warnings),
     )
-
-
-def fixed_ports(rendered: Rendered, app: str) -> tuple[PortRequest, ...]:
-    """Return requests for the host ports that the template spells out; `variables.needs` has them too."""
-    fixed = {(entry.port, entry.protocol): None for entry in rendered.published if entry.lease.startswith("fixed:")}
-    return tuple(fixed_request(app, port, protocol) for port, protocol in fixed)
 
 
 def _unset_warnings(template: Template, unset: set[str]) -> list[str]:

@@ -14,8 +14,6 @@ from dataclasses import dataclass
 from ansible_collections.serverkit.core.plugins.module_utils._edges.commands import Commands
 from ansible_collections.serverkit.core.plugins.module_utils._gateways.settings import Settings
 
-DATA_DIRECTORY = "/var/serverkit"
-
 
 @dataclass(frozen=True)
 class Host:

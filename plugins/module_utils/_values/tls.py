@@ -80,11 +80,6 @@ class AcmeSettings:
         return tuple(filter(None, (self.eab_hmac_key, *self.dns_credentials.values())))
 
     @property
-    def is_letsencrypt(self) -> bool:
-        """Whether the production limits of Let's Encrypt apply."""
-        return self.directory == LETSENCRYPT
-
-    @property
     def answers_dns(self) -> bool:
         return bool(self.dns_plugin or self.auth_hook)
 

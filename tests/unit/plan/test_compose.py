@@ -11,9 +11,8 @@ from typing import Any
 
 import pytest
 from ansible_collections.serverkit.core.plugins.module_utils._errors import InputError
-from ansible_collections.serverkit.core.plugins.module_utils._plan.compose import fixed_ports, render
+from ansible_collections.serverkit.core.plugins.module_utils._plan.compose import render
 from ansible_collections.serverkit.core.plugins.module_utils._plan.template_schema import parse
-from ansible_collections.serverkit.core.plugins.module_utils._values.ports import PortRequest
 from ansible_collections.serverkit.core.plugins.module_utils._values.template import (
     Health,
     Publish,
@@ -116,11 +115,6 @@ def test_fixed_ports_get_leases_and_dynamic_ones_a_warning() -> None:
         (53, "fixed:53/udp"),
         (8002, "ADMIN_PORT"),
     ]
-    assert fixed_ports(found, "blog") == (
-        PortRequest("blog", "fixed:8080/tcp", "tcp", port=8080),
-        PortRequest("blog", "fixed:8081/tcp", "tcp", port=8081),
-        PortRequest("blog", "fixed:53/udp", "udp", port=53),
-    )
     assert found.warnings == (
         "services.app.ports[2]: Docker chooses a host port at every start; give one to have it reserved",
     )

@@ -80,7 +80,6 @@ def test_a_wildcard_needs_dns() -> None:
 def test_lets_encrypt_by_default_with_its_stage() -> None:
     settings = parse_acme(None)
     assert (settings.directory, settings.staging_directory) == (LETSENCRYPT, LETSENCRYPT_STAGING)
-    assert settings.is_letsencrypt
     assert parse_acme({"staging_directory": ""}).staging_directory == ""
 
 
