@@ -13,6 +13,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import module_times
 from ansible_runs import HERE, Ansible, PlaybookRun
 from comparison import Comparison, Samples
 from server import PYTHON, Server
@@ -27,17 +28,6 @@ STARTS = 10
 # The budgets are about this many; what starting Ansible and a module takes weighs more when there are fewer.
 BUDGETED_APPS, BUDGETED_PORTS = 100, 1000
 
-# The server's Python, as Ansible's interpreter: writes down how long each module took, Python's own start included.
-TIMED_PYTHON = "/root/timed-python"
-TIMED_PYTHON_LOG = "/run/timed-python.log"
-TIMED_PYTHON_SCRIPT = f"""#!/bin/bash
-began=$EPOCHREALTIME
-{PYTHON} "$@"
-code=$?
-echo "$began $EPOCHREALTIME" >>{TIMED_PYTHON_LOG}
-exit "$code"
-"""
-
 # Prints, for each app: name, directory, its mode, Compose file, environment.
 READ_APPS = """
 import json, os, sys
@@ -49,8 +39,6 @@ for app in sys.argv[1:]:
 """
 
 Variables = dict[str, Any]
-
-TIMED: Variables = {"ansible_python_interpreter": TIMED_PYTHON}
 
 
 class Cases:
@@ -72,8 +60,7 @@ class Cases:
         """Deploy the apps, and describe what came of it for the loops, which converge the very same apps."""
         say(f"* Deploying {len(self._names)} apps, which takes a second or two for each ...")
         self._server.write(f"/root/{PORT_SCAN.name}", PORT_SCAN.read_text(encoding="utf-8"))
-        self._server.write(TIMED_PYTHON, TIMED_PYTHON_SCRIPT)
-        self._server.run(f"chmod 755 {TIMED_PYTHON}")
+        module_times.install(self._server)
         self._converge()
         self._expect_unchanged("a second deployment of the same apps", self._converge())
         self._describe_for_loops()
@@ -168,9 +155,9 @@ class Cases:
     def _reserve_ports(self) -> None:
         names = [f"port-{number:04}" for number in range(1, self._ports + 1)]
         wanted = [{"owner": "benchmark-ports", "name": name} for name in names]
-        self._read_module_times()
-        run = self._ansible.run("ports.yml", {"benchmark_ports": wanted, **TIMED})
-        (module,) = self._read_module_times()
+        module_times.read(self._server)
+        run = self._ansible.run("ports.yml", {"benchmark_ports": wanted, **module_times.TIMED})
+        (module,) = module_times.read(self._server)
         if len(run.items_changed) != self._ports:
             raise Failure(f"Of {self._ports} new ports, {len(run.items_changed)} were reserved.")
         self._note("ports", run.seconds, f"serverkit_port, {self._ports} ports")
@@ -183,10 +170,10 @@ class Cases:
         self._note("scan", scaled, f"{self._scanned} ports one by one took {seconds:.2f} s, so {self._ports}")
 
     def _start_modules(self) -> None:
-        self._read_module_times()
-        variables = {"benchmark_apps": self._wanted()[:1], "benchmark_repetitions": STARTS, **TIMED}
+        module_times.read(self._server)
+        variables = {"benchmark_apps": self._wanted()[:1], "benchmark_repetitions": STARTS, **module_times.TIMED}
         run = self._ansible.run("start.yml", variables)
-        modules = self._read_module_times()
+        modules = module_times.read(self._server)
         starts = {"command": "Run true", "serverkit_port": "Keep a port", "serverkit_app": "Keep an app"}
         for index, (name, task) in enumerate(starts.items()):
             # The first of each writes what the others then find.
@@ -219,12 +206,6 @@ class Cases:
         began = time.monotonic()
         shown = self._server.run(script)
         return time.monotonic() - began, shown
-
-    def _read_module_times(self) -> list[float]:
-        """Return the seconds of the modules that ran since the last time."""
-        log = TIMED_PYTHON_LOG
-        lines = self._server.run(f"touch {log} && cat {log} && rm {log}").splitlines()
-        return [float(ended) - float(began) for began, ended in map(str.split, lines)]
 
     def _container_of(self, app: str) -> str:
         return self._server.run(f"docker ps --quiet --filter label=com.docker.compose.project={app}")

@@ -23,10 +23,13 @@ from pathlib import Path
 # The test bed's modules import each other by bare names.
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "testbed"))
 
+import databases
 import vhosts
 from ansible_runs import HERE, Ansible
 from cases import Cases
 from comparison import table
+from dumps import Dumps
+from links import Links
 from server import NAME, Server
 
 from shell import Failure, say
@@ -80,8 +83,34 @@ def measure_apps(server: Server, ansible: Ansible, arguments: argparse.Namespace
     return all(row.holds for row in rows)
 
 
+def measure_links(server: Server, ansible: Ansible, arguments: argparse.Namespace) -> bool:
+    """Measure what linked databases take, print the table; whether every budget holds."""
+    links = Links(server, ansible, arguments.links)
+    links.prepare()
+    for number in range(1, arguments.rounds + 1):
+        say(f"* Links, round {number} of {arguments.rounds}")
+        links.measure_round()
+    rows = links.rows()
+    print(f"\n{machine({**server.versions(), **databases.versions(server)})}\n")
+    print(table(rows))
+    print(f"\nMedians of {arguments.rounds} rounds (smallest to largest).")
+    return all(row.holds for row in rows)
+
+
+def measure_dumps(server: Server, _ansible: Ansible, arguments: argparse.Namespace) -> bool:
+    """Measure dumps and loads of databases, print the table; whether every budget holds."""
+    dumps = Dumps(server, arguments.rows)
+    dumps.prepare()
+    dumps.measure(arguments.rounds)
+    rows = dumps.rows()
+    print(f"\n{machine({**server.versions(), **databases.versions(server)})}\n")
+    print(table(rows))
+    print(f"\nMedians of {arguments.rounds} rounds (smallest to largest).")
+    return all(row.holds for row in rows)
+
+
 # The vhosts first: a hundred idle containers are not idle enough.
-PARTS = {"vhosts": measure_vhosts, "apps": measure_apps}
+PARTS = {"vhosts": measure_vhosts, "apps": measure_apps, "links": measure_links, "dumps": measure_dumps}
 
 
 @contextlib.contextmanager
@@ -122,7 +151,11 @@ def main() -> int:
     parser.add_argument(
         "--scanned", type=int, default=50, metavar="N", help="to find one by one, and scale (default: %(default)s)"
     )
-    parser.add_argument("--only", choices=PARTS, help="one of the two tables (default: both)")
+    parser.add_argument("--links", type=int, default=50, metavar="N", help="databases (default: %(default)s)")
+    parser.add_argument(
+        "--rows", type=int, default=500_000, metavar="N", help="of a database that is dumped (default: %(default)s)"
+    )
+    parser.add_argument("--only", choices=PARTS, help="one of the tables (default: all)")
     parser.add_argument(
         "--vhost-rounds", type=int, default=15, metavar="N", help="of load on each vhost (default: %(default)s)"
     )
