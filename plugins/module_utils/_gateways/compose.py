@@ -88,8 +88,9 @@ class Compose:
         verb = ["up", "--detach"] if start else ["up", "--no-start"]
         self._do("up", [*verb, "--remove-orphans", "--quiet-pull", *(["--build"] if build else [])])
 
-    def stop(self) -> None:
-        self._do("stop", ["stop"])
+    def stop(self, services: Collection[str] = ()) -> None:
+        """Stop the containers of services, or all of them, those that depend on others first."""
+        self._do("stop", ["stop", *(["--", *sorted(services)] if services else [])])
 
     def restart(self, services: Collection[str]) -> None:
         """Restart the containers of services, the ones that these depend on first."""

@@ -94,10 +94,48 @@ class Docker:
         if listed:
             self._ask(f"delete the volumes {', '.join(listed)}", ["volume", "rm", "--force", *listed])
 
-    def _ask(self, attempted: str, arguments: Sequence[str]) -> str:
+    def mounting(self, volume: str) -> tuple[str, ...]:
+        """Return the ids of containers that run, or are paused, and have a volume mounted.
+
+        :raises HostError: when Docker is not installed or does not answer.
+        """
+        listed = self._ask("list containers", ["ps", "--quiet", "--no-trunc", "--filter", f"volume={volume}"])
+        return tuple(listed.split())
+
+    def pause(self, containers: Sequence[str], pass_fds: Sequence[int] = ()) -> None:
+        """Freeze the processes of running containers.
+
+        :param pass_fds: descriptors that the program has open until it is done, even when we are killed.
+        :raises HostError: when one does not run; the others are paused.
+        """
+        self._each("pause", containers, pass_fds)
+
+    def unpause(self, containers: Sequence[str]) -> None:
+        """Let paused containers go on.
+
+        :raises HostError: when one is not paused; the others go on.
+        """
+        self._each("unpause", containers)
+
+    def stop(self, containers: Sequence[str], pass_fds: Sequence[int] = ()) -> None:
+        """End containers, each within the time that it is given for that. Docker does not start them again by itself.
+
+        :param pass_fds: as for `pause`.
+        """
+        self._each("stop", containers, pass_fds)
+
+    def start(self, containers: Sequence[str]) -> None:
+        """Start containers; those that run are left alone."""
+        self._each("start", containers)
+
+    def _each(self, verb: str, containers: Sequence[str], pass_fds: Sequence[int] = ()) -> None:
+        if containers:
+            self._ask(f"{verb} containers", [verb, *containers], pass_fds)
+
+    def _ask(self, attempted: str, arguments: Sequence[str], pass_fds: Sequence[int] = ()) -> str:
         if not self.installed:
             raise HostError(attempted, "Docker is not installed on this host", "Run the playbook site.yml, which does")
-        done = self._commands.run(["docker", *arguments])
+        done = self._commands.run(["docker", *arguments], pass_fds=pass_fds)
         if done.ok:
             return done.stdout
         reason = " ".join(done.stderr.split()) or f"docker ended with exit code {done.returncode}"
