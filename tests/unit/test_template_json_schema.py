@@ -15,11 +15,13 @@ import pytest
 from ansible_collections.serverkit.core.plugins.module_utils._errors import InputError
 from ansible_collections.serverkit.core.plugins.module_utils._gateways.template_files import parse_yaml
 from ansible_collections.serverkit.core.plugins.module_utils._plan import (
+    backup_schema,
     database_schema,
     template_schema,
     variable_schema,
 )
 from ansible_collections.serverkit.core.plugins.module_utils._plan.variables import needs
+from ansible_collections.serverkit.core.plugins.module_utils._values.backup import QUIESCE
 from ansible_collections.serverkit.core.plugins.module_utils._values.database import ENGINES
 from ansible_collections.serverkit.core.plugins.module_utils._values.links import PARTS
 
@@ -45,6 +47,8 @@ def test_schema_is_valid_and_has_the_same_keys() -> None:
     assert set(properties["files"]["items"]["properties"]) == template_schema.FILE_KEYS
     assert set(properties["health"]["properties"]) == template_schema.HEALTH_KEYS
     assert set(properties["database"]["oneOf"][2]["properties"]) == database_schema.KEYS
+    assert set(properties["backup"]["properties"]) == backup_schema.KEYS
+    assert properties["backup"]["properties"]["quiesce"]["enum"] == list(QUIESCE)
     assert set(SCHEMA["$defs"]["linkPart"]["enum"]) == {*PARTS}
     assert set(SCHEMA["$defs"]["engine"]["enum"]) == {*ENGINES}
     assert properties["hooks"]["propertyNames"]["enum"] == list(template_schema.HOOK_EVENTS)

@@ -28,6 +28,7 @@ from ansible_collections.serverkit.core.plugins.module_utils._values.app import 
 )
 from ansible_collections.serverkit.core.plugins.module_utils._values.links import LINKS_FILE
 from ansible_collections.serverkit.core.plugins.module_utils._values.template import (
+    BackupUse,
     DatabaseUse,
     Health,
     Hook,
@@ -77,10 +78,12 @@ def read_description(text: str) -> Release | None:
         }
         services = {name: ServiceFacts(**facts) for name, facts in fields.pop("services").items()}
         database, linked = fields.pop("database", None), fields.pop("linked", ())
+        backup = fields.pop("backup", None) or {}
         return Release(
             **fields,
             database=None if database is None else _use(database),
             linked=tuple(linked),
+            backup=BackupUse(**{**backup, "exclude": tuple(backup.get("exclude", ()))}),
             services=services,
             published=published,
             hooks=hooks,

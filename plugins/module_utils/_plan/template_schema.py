@@ -20,6 +20,7 @@ from typing import Any
 
 from ansible_collections.serverkit.core.plugins.module_utils._errors import InputError
 from ansible_collections.serverkit.core.plugins.module_utils._plan import (
+    backup_schema,
     database_schema,
     interpolation,
     variable_schema,
@@ -41,7 +42,7 @@ _INFORMATION = ("icon", "website", "categories", "ports", "volumes", "requiremen
 _SCRIPTS = ("pre_install", "post_install", "pre_update", "post_update")
 KEYS = frozenset(
     ("id", "name", "version", "description", "documentation", "variables", "compose", "files", "dockerfile")
-    + ("main_service", "main_port", "health", "database", "hooks", "scripts")
+    + ("main_service", "main_port", "health", "database", "backup", "hooks", "scripts")
     + _INFORMATION
     + _SCRIPTS
 )
@@ -106,6 +107,7 @@ class _Document:
             database=database_schema.parse(
                 self._document.get("database"), names, services, main_service, self._problems
             ),
+            backup=backup_schema.parse(self._document.get("backup"), self._problems),
             hooks=self._hooks(services),
             shown_scripts=self._shown_scripts(),
             source=self._source,

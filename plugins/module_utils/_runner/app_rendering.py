@@ -162,6 +162,7 @@ def _release(draft: Draft, template: Template, rendered: Rendered) -> tuple[Rele
         compose_text=decide.text_key(text),
         database=template.database,
         linked=draft.links.recorded,
+        backup=template.backup,
     )
     return release, text
 

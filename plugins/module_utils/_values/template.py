@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from ansible_collections.serverkit.core.plugins.module_utils._values.backup import Quiesce
 from ansible_collections.serverkit.core.plugins.module_utils._values.records import Protocol
 
 VariableType = Literal["string", "integer", "boolean", "port", "password", "random", "uuid"]
@@ -92,6 +93,18 @@ class DatabaseUse:
 
 
 @dataclass(frozen=True)
+class BackupUse:
+    """How a template's app is backed up.
+
+    :ivar quiesce: how it is kept from writing meanwhile.
+    :ivar exclude: what is not in a set (see `_plan.backup_sources`).
+    """
+
+    quiesce: Quiesce = "pause"
+    exclude: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class Hook:
     """A command to run in a running container of a service, as an argv list: no shell takes part."""
 
@@ -105,8 +118,8 @@ class Template:
 
     `health` is None where the template says nothing (see `Rendered.health`). `main_port` is the name of a port
     variable, the number of a port in the container, or empty. `database` is None where the template says nothing of
-    linked databases. `hooks` has commands by the event that they belong to. `shown_scripts` are shell texts of foreign
-    templates, which are shown and never executed.
+    linked databases. `backup` is how the app is backed up. `hooks` has commands by the event that they belong to.
+    `shown_scripts` are shell texts of foreign templates, which are shown and never executed.
     """
 
     id: str
@@ -122,6 +135,7 @@ class Template:
     main_port: str = ""
     health: Health | None = None
     database: DatabaseUse | None = None
+    backup: BackupUse = field(default_factory=BackupUse)
     hooks: Mapping[str, tuple[Hook, ...]] = field(default_factory=dict)
     shown_scripts: Mapping[str, str] = field(default_factory=dict)
     source: str = ""
