@@ -27,6 +27,9 @@ PROGRAMS = {
     "named": "bind9",
     "pebble": "pebble",
     "wrk": "wrk",
+    "zstd": "zstd",
+    "restic": "restic",
+    "/usr/lib/openssh/sftp-server": "openssh-sftp-server",
     # The program's name has PHP's version in it.
     "/usr/share/doc/php-fpm": "php-fpm",
 }
@@ -132,7 +135,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="testbed.py", description=__doc__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     add_command(commands, "engine", engine_command, "have a Docker Engine, mmdebstrap and an SSH client")
-    idle = "have the server programs that tests start themselves: nginx, databases, certbot, Pebble, bind9"
+    idle = "have the server programs that tests start themselves: nginx, databases, certbot, Pebble, bind9, restic"
     add_command(commands, "programs", programs_command, idle)
     build = add_command(commands, "images", images_command, "build images that are missing or whose definition changed")
     build.add_argument("names", nargs="*", metavar="NAME", help=f"one of {', '.join(images.IMAGES)} (default: all)")

@@ -8,6 +8,9 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -49,6 +52,12 @@ class Commands(Protocol):
         """
 
 
+# One language, whatever the administrator speaks: what programs say is read.
+_LOCALE = {"LC_ALL": "C.UTF-8", "LANGUAGE": "C"}
+# Which a service's search path may lack.
+_SYSTEM = ("/usr/local/sbin", "/usr/sbin", "/sbin")
+
+
 class ModuleCommands:
     """Commands through AnsibleModule.run_command, so that they appear in Ansible's debug log and obey its umask."""
 
@@ -72,14 +81,53 @@ class ModuleCommands:
     ) -> Completed:
         program = self.find(argv[0])
         if program is None:
-            raise HostError(f"run {argv[0]}", "the program is not installed", "Run site.yml, or install it")
+            raise _absent(argv[0])
         returncode, stdout, stderr = self._module.run_command(
             [program, *argv[1:]],
             data=stdin,
             cwd=cwd,
-            environ_update={"LC_ALL": "C.UTF-8", "LANGUAGE": "C", **(environment or {})},
+            environ_update={**_LOCALE, **(environment or {})},
             expand_user_and_vars=False,
             pass_fds=tuple(pass_fds) or None,
             errors="surrogateescape",
         )
         return Completed(returncode, stdout, stderr)
+
+
+class SubprocessCommands:
+    """Commands without Ansible, for the program that the host runs by itself."""
+
+    def __init__(self) -> None:
+        self._path = os.pathsep.join((os.environ.get("PATH", os.defpath), *_SYSTEM))
+
+    def find(self, program: str) -> str | None:
+        return shutil.which(program, path=self._path)
+
+    def run(
+        self,
+        argv: Sequence[str],
+        *,
+        stdin: str | None = None,
+        cwd: str | None = None,
+        environment: Mapping[str, str] | None = None,
+        pass_fds: Sequence[int] = (),
+    ) -> Completed:
+        program = self.find(argv[0])
+        if program is None:
+            raise _absent(argv[0])
+        done = subprocess.run(
+            [program, *argv[1:]],
+            input=stdin or "",
+            cwd=cwd,
+            capture_output=True,
+            encoding="utf-8",
+            errors="surrogateescape",
+            env={**os.environ, "PATH": self._path, **_LOCALE, **(environment or {})},
+            pass_fds=tuple(pass_fds),
+            check=False,
+        )
+        return Completed(done.returncode, done.stdout, done.stderr)
+
+
+def _absent(program: str) -> HostError:
+    return HostError(f"run {program}", "the program is not installed", "Run site.yml, or install it")
