@@ -6,41 +6,19 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from typing import Any
 
-from ansible_collections.serverkit.core.plugins.module_utils._edges.commands import Completed
+from ansible_collections.serverkit.core.plugins.module_utils._edges.commands import Completed, SubprocessCommands
 
 
-class Programs:
+class Programs(SubprocessCommands):
     """Commands without Ansible; keeps what was asked for."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.calls: list[str] = []
 
-    def find(self, program: str) -> str | None:
-        return shutil.which(program)
-
-    def run(
-        self,
-        argv: Sequence[str],
-        *,
-        stdin: str | None = None,
-        cwd: str | None = None,
-        environment: Mapping[str, str] | None = None,
-        pass_fds: Sequence[int] = (),
-    ) -> Completed:
+    def run(self, argv: Sequence[str], **options: Any) -> Completed:
         self.calls.append(" ".join(argv))
-        done = subprocess.run(
-            argv,
-            input=stdin,
-            cwd=cwd,
-            capture_output=True,
-            text=True,
-            env={**os.environ, **(environment or {})},
-            check=False,
-            pass_fds=pass_fds,
-        )
-        return Completed(done.returncode, done.stdout, done.stderr)
+        return super().run(argv, **options)

@@ -2,14 +2,14 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""A host's programs, for tests that run none: the one fake of `_edges.commands.Commands`."""
+"""A host's programs, for tests: the one home of what stands in for `_edges.commands.Commands`."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from ansible_collections.serverkit.core.plugins.module_utils._edges.commands import Completed
+from ansible_collections.serverkit.core.plugins.module_utils._edges.commands import Completed, SubprocessCommands
 
 
 @dataclass(frozen=True)
@@ -63,3 +63,21 @@ class FakeCommands:
         if self.answer:
             return self.answer(argv)
         return self.answers.pop(0) if self.answers else Completed(0, "", "")
+
+
+class NoPrograms:
+    """A host without any program, on which none is run."""
+
+    def find(self, program: str) -> str | None:
+        del program
+        return None
+
+    def run(self, argv: Sequence[str], **_options: object) -> Completed:
+        raise AssertionError(f"{argv} was run")
+
+
+def watched_programs() -> FakeCommands:
+    """Return the programs of this machine, which are run; what others on it could see is in `argvs`."""
+    programs = SubprocessCommands()
+    commands = FakeCommands(answer=lambda argv: programs.run(argv, stdin=commands.calls[-1].stdin))
+    return commands

@@ -25,22 +25,7 @@ from ansible_collections.serverkit.core.plugins.module_utils._values.nginx impor
     NginxVersion,
     TlsFiles,
 )
-
-
-class Fake:
-    """Programs that answer what a function says."""
-
-    def __init__(self, answer: Callable[[Sequence[str]], Completed]) -> None:
-        self.answer = answer
-        self.calls: list[list[str]] = []
-
-    def find(self, program: str) -> str | None:
-        return f"/usr/sbin/{program}"
-
-    def run(self, argv: Sequence[str], **_more: object) -> Completed:
-        self.calls.append(list(argv))
-        return self.answer(argv)
-
+from ansible_collections.serverkit.core.tests.unit.fakes import FakeCommands
 
 GOOD = Completed(0, "", "")
 
@@ -63,7 +48,7 @@ def put(path: str, text: str) -> None:
 
 
 def nginx(layout: Layout, answer: Callable[[Sequence[str]], Completed] = lambda _argv: GOOD) -> Nginx:
-    return Nginx(Fake(answer), layout)
+    return Nginx(FakeCommands(answer=answer), layout)
 
 
 def test_the_configuration_of_others(layout: Layout) -> None:
