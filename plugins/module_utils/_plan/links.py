@@ -25,6 +25,8 @@ STATE = "state"  # "linked", or "unlinked" where only the data is left
 NETWORK = "network"  # the Docker network of the server's container
 VARIABLES = "variables"  # names of variables instead of the usual or declared ones: name -> part
 TLS = "tls"  # the server wants it
+UNVERIFIED = "unverified"  # and its certificate is not checked
+CA = "ca_cert"  # or with this file on the host
 UNLINKED = "unlinked"
 
 

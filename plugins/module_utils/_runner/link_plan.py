@@ -91,6 +91,12 @@ class LinkPlan:
         return self.steps.any or self.leaves or self.injected or not self.recorded
 
     @property
+    def needs_backup(self) -> bool:
+        """Whether data are deleted that were to be backed up before."""
+        request = self.draft.request
+        return self.leaves and request.drop and not request.skip_backup and self.state.database_exists
+
+    @property
     def row(self) -> DatabaseLink | None:
         """What the registry shall have of it: of a database that stays, that it is the app's."""
         link = self.draft.link
@@ -115,8 +121,13 @@ def wanted_link(request: LinkRequest, server: Server) -> DatabaseLink:
     options: dict[str, Any] = {}
     if server.network:
         options[links.NETWORK] = server.network
-    if server.tls:
+    tls = server.endpoint.tls
+    if tls is not None:
         options[links.TLS] = True
+        if tls.mode == "require":
+            options[links.UNVERIFIED] = True
+        elif tls.ca:
+            options[links.CA] = tls.ca
     if request.variables:
         options[links.VARIABLES] = dict(request.variables)
     return DatabaseLink(

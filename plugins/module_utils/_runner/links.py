@@ -20,15 +20,17 @@ from ansible_collections.serverkit.core.plugins.module_utils._errors import Serv
 from ansible_collections.serverkit.core.plugins.module_utils._gateways import app_files
 from ansible_collections.serverkit.core.plugins.module_utils._gateways.docker import Docker
 from ansible_collections.serverkit.core.plugins.module_utils._gateways.registry.store import Registry, open_registry
+from ansible_collections.serverkit.core.plugins.module_utils._plan import link_order
 from ansible_collections.serverkit.core.plugins.module_utils._plan.redaction import redact
 from ansible_collections.serverkit.core.plugins.module_utils._runner.app_locks import lock_name
+from ansible_collections.serverkit.core.plugins.module_utils._runner.final_backups import FinalBackups
 from ansible_collections.serverkit.core.plugins.module_utils._runner.host import Host
 from ansible_collections.serverkit.core.plugins.module_utils._runner.link_plan import LinkPlan
 from ansible_collections.serverkit.core.plugins.module_utils._runner.link_planning import Planner
 from ansible_collections.serverkit.core.plugins.module_utils._runner.link_proof import Prover
 from ansible_collections.serverkit.core.plugins.module_utils._runner.link_servers import Servers
 from ansible_collections.serverkit.core.plugins.module_utils._runner.link_steps import ServerWork
-from ansible_collections.serverkit.core.plugins.module_utils._runner.linked_apps import LinkedApps
+from ansible_collections.serverkit.core.plugins.module_utils._runner.linked_apps import LinkedApps, LinkedPlan
 from ansible_collections.serverkit.core.plugins.module_utils._values.links import LinkRequest
 from ansible_collections.serverkit.core.plugins.module_utils._values.outcome import Failure, Outcome, Success
 
@@ -50,6 +52,7 @@ class Links:
         self._apps = LinkedApps(host, root)
         self._planner = Planner(host, self._servers, self._apps)
         self._prover = Prover(host, docker, root)
+        self._finals = FinalBackups(host, root)
 
     def locks(self, wanted: Sequence[LinkRequest]) -> Sequence[str]:
         return [lock_name(app) for app in sorted({request.app for request in wanted})]
@@ -58,50 +61,87 @@ class Links:
         return self._planner.plan(wanted)
 
     def apply(self, plans: Sequence[LinkPlan], lock_descriptors: Mapping[str, int]) -> Sequence[Outcome]:
-        """Carry out all links of an app together: its containers are made anew once."""
+        """Carry out all links of an app together, and those of several apps: containers are made anew once, and wait
+        for health at the same time. Each app gets all that changes for it, or nothing.
+        """
         groups: dict[str, list[LinkPlan]] = {}
         for plan in plans:
             groups.setdefault(plan.app, []).append(plan)
+        rows = [*self._planner.snapshot.rows, *(plan.draft.link for plan in plans)]
         outcomes: dict[str, Outcome] = {}
         try:
             with open_registry(self._host.settings, read_only=False) as registry:
-                for app, group in groups.items():
-                    change = AppChange(self._planner, self._servers, self._apps, self._prover, registry)
-                    outcomes.update(change.carry_out(app, group, lock_descriptors))
+                for wave in link_order.waves(list(groups), rows):
+                    change = Change(self._planner, self._servers, self._apps, self._prover, self._finals, registry)
+                    outcomes.update(change.carry_out({app: groups[app] for app in wave}, lock_descriptors))
         finally:
             self._servers.close()
         return [outcomes[plan.name] for plan in plans]
 
 
-class AppChange:
-    """Brings the changed links of one app about."""
+class Change:
+    """Brings the changed links of some apps about."""
 
     def __init__(
-        self, planner: Planner, servers: Servers, apps: LinkedApps, prover: Prover, registry: Registry
+        self,
+        planner: Planner,
+        servers: Servers,
+        apps: LinkedApps,
+        prover: Prover,
+        finals: FinalBackups,
+        registry: Registry,
     ) -> None:
         self._planner = planner
         self._servers = servers
         self._apps = apps
         self._prover = prover
+        self._finals = finals
         self._registry = registry
+        self._backups: dict[str, str] = {}  # by name of a link whose database is dropped: its last set
         self._outcomes: dict[str, Outcome] = {}
 
-    def carry_out(self, app: str, group: Sequence[LinkPlan], locks: Mapping[str, int]) -> dict[str, Outcome]:
-        works = [ServerWork(plan, self._servers, self._registry) for plan in group]
-        works = [work for work in works if self._begun(work)]
-        told = self._tell(app, [work.plan for work in works], locks)
-        if isinstance(told, Failure):
-            self._go_back(works, told.error, told)
-            return self._outcomes
-        try:
-            proofs = {work.plan.name: self._prover.prove(work.plan) for work in works if work.plan.present}
-        except ServerkitError as error:
-            back = self._tell(app, [], locks)
-            self._go_back(works, error, back if isinstance(back, Failure) else None)
-            return self._outcomes
-        for work in works:
-            self._finish(work, told.facts, proofs)
+    def carry_out(self, groups: Mapping[str, Sequence[LinkPlan]], locks: Mapping[str, int]) -> dict[str, Outcome]:
+        """
+        :param groups: by app.
+        """
+        works: dict[str, list[ServerWork]] = {}
+        for app, group in groups.items():
+            kept = self._backed_up(app, group, locks[lock_name(app)])
+            begun = [ServerWork(plan, self._servers, self._registry) for plan in kept]
+            works[app] = [work for work in begun if self._begun(work)]
+        told = self._tell({app: [work.plan for work in mine] for app, mine in works.items()}, locks)
+        unproven: dict[str, ServerkitError] = {}
+        for app, outcome in told.items():
+            if isinstance(outcome, Failure):
+                self._go_back(works[app], outcome.error, outcome)
+                continue
+            try:
+                proofs = {work.plan.name: self._prover.prove(work.plan) for work in works[app] if work.plan.present}
+            except ServerkitError as error:
+                unproven[app] = error
+                continue
+            for work in works[app]:
+                self._finish(work, outcome.facts, proofs)
+        back = self._tell({app: [] for app in unproven}, locks) if unproven else {}
+        for app, reason in unproven.items():
+            restored = back[app]
+            self._go_back(works[app], reason, restored if isinstance(restored, Failure) else None)
         return self._outcomes
+
+    def _backed_up(self, app: str, group: Sequence[LinkPlan], lock: int) -> list[LinkPlan]:
+        """Back an app up whose databases are to be dropped; returns the plans that may be carried out."""
+        dropped = {plan.draft.link.name: plan.draft.request.server for plan in group if plan.needs_backup}
+        if not dropped:
+            return list(group)
+        try:
+            path = self._finals.of_links(app, lock, dropped)
+        except ServerkitError as error:
+            self._outcomes.update(
+                {plan.name: Failure(plan.name, error, diffs=plan.diffs) for plan in group if plan.needs_backup}
+            )
+            return [plan for plan in group if not plan.needs_backup]
+        self._backups.update({plan.name: path for plan in group if plan.needs_backup})
+        return list(group)
 
     def _begun(self, work: ServerWork) -> bool:
         """Do the server's part of a link up to where the app has to be told."""
@@ -112,18 +152,23 @@ class AppChange:
             return False
         return True
 
-    def _tell(self, app: str, plans: Sequence[LinkPlan], locks: Mapping[str, int]) -> Success | Failure:
-        """Tell the app of these links, and of no others that change."""
+    def _tell(self, plans: Mapping[str, Sequence[LinkPlan]], locks: Mapping[str, int]) -> dict[str, Success | Failure]:
+        """Tell each app of these links, and of no others that change."""
+        told: dict[str, Success | Failure] = {}
+        changed: list[LinkedPlan] = []
         try:
-            plan = self._apps.plan([self._planner.request_for(app, plans)])[0]
-            if isinstance(plan, Failure):
-                return plan
-            if not plan.changed:
-                return Success(app, False, facts=plan.facts)
-            outcome = self._apps.apply([plan], locks)[0]
+            for plan in self._apps.plan([self._planner.request_for(app, mine) for app, mine in plans.items()]):
+                if isinstance(plan, Failure):
+                    told[plan.name] = plan
+                elif plan.changed:
+                    changed.append(plan)
+                else:
+                    told[plan.name] = Success(plan.name, False, facts=plan.facts)
+            if changed:
+                told.update({outcome.name: outcome for outcome in self._apps.apply(changed, locks)})
         except ServerkitError as error:
-            return Failure(app, error)
-        return outcome
+            told = {**{app: Failure(app, error) for app in plans}, **told}
+        return told
 
     def _go_back(self, works: Sequence[ServerWork], error: ServerkitError, app: Failure | None) -> None:
         for work in works:
@@ -137,6 +182,8 @@ class AppChange:
             self._outcomes[plan.name] = Failure(plan.name, error, diffs=plan.diffs, changed=True)
             return
         after = dict(plan.facts)
+        if plan.name in self._backups:
+            after["final_backup"] = self._backups[plan.name]
         if plan.present:
             after.update(recreated=list(facts.get("recreated") or ()), proven=proofs[plan.name])
         self._outcomes[plan.name] = Success(plan.name, True, plan.diffs, after, plan.warnings)

@@ -106,6 +106,7 @@ class LinkRequest:
     state: LinkState = "present"
     rotate: bool = False
     drop: bool = False
+    skip_backup: bool = False
     adopt: bool = False
 
     @property
@@ -168,18 +169,19 @@ def parse(options: Mapping[str, Any]) -> LinkRequest:
         engine=engine,
         database=options.get("database") or (engine and default_name(engine, app, link)),
         user=options.get("user") or (engine and default_name(engine, app, link)),
-        password=_password(options.get("password")),
+        password=_password(options.get("password"), engine or None),
         privileges=databases.privileges(options.get("privileges") or "owner"),
         env_prefix=_prefix(options.get("env_prefix") or ""),
         variables=_variables(app, options.get("variables") or {}),
         services=tuple(_service(app, name) for name in options.get("services") or ()),
-        server=_server(options.get("server") or {}),
+        server=server_request(options.get("server") or {}),
         state="absent" if options.get("state") == "absent" else "present",
         rotate=bool(options.get("rotate")),
         drop=bool(options.get("drop")),
+        skip_backup=bool(options.get("skip_backup")),
         adopt=bool(options.get("adopt")),
     )
-    _check(request, skip_backup=bool(options.get("skip_backup")))
+    _check(request)
     return request
 
 
@@ -188,7 +190,7 @@ def default_name(engine: databases.Engine, app: str, link: str) -> str:
     return databases.default_name(engine, app, "" if link == engine else link)
 
 
-def _check(request: LinkRequest, *, skip_backup: bool) -> None:
+def _check(request: LinkRequest) -> None:
     attempted = f"link {request.name}"
     if request.state == "present":
         if not request.engine:
@@ -201,12 +203,6 @@ def _check(request: LinkRequest, *, skip_backup: bool) -> None:
             )
     elif request.rotate:
         raise InputError(attempted, "rotate changes a password and needs state: present", "Remove rotate")
-    if request.drop and not skip_backup:
-        raise InputError(
-            f"drop the database of {request.name}",
-            "that is preceded by a final verified backup, which this release of serverkit.core cannot make yet",
-            "Back the data up yourself and set skip_backup: true, or leave drop out to keep the data",
-        )
     if request.env_prefix and request.variables:
         raise InputError(attempted, "variables are whole names, so env_prefix has no effect", "Leave one of them out")
     if request.rotate and request.password:
@@ -225,10 +221,10 @@ def _link_name(app: str, value: object) -> str:
     return value
 
 
-def _password(value: object) -> str:
+def _password(value: object, engine: databases.Engine | None) -> str:
     if not value:
         return ""
-    checked = databases.password(value)
+    checked = databases.password(value, engine)
     if len(checked) < _SHORTEST_PASSWORD:
         raise InputError(
             "use the given database password",
@@ -268,7 +264,11 @@ def _service(app: str, value: object) -> str:
     return value
 
 
-def _server(options: Mapping[str, Any]) -> ServerRequest:
+def server_request(options: Mapping[str, Any]) -> ServerRequest:
+    """Return the server that the options of `server` describe.
+
+    :raises InputError: when a value is not valid, or options contradict each other.
+    """
     server = ServerRequest(
         host=options.get("host") or "",
         port=options.get("port") or 0,

@@ -13,7 +13,6 @@ from typing import Any
 
 import pytest
 from ansible_collections.serverkit.core.plugins.module_utils._edges import locks
-from ansible_collections.serverkit.core.plugins.module_utils._edges.commands import Completed
 from ansible_collections.serverkit.core.plugins.module_utils._errors import HostError, UnhealthyError
 from ansible_collections.serverkit.core.plugins.module_utils._gateways import database_servers
 from ansible_collections.serverkit.core.plugins.module_utils._gateways.databases.base import DatabaseEngine
@@ -42,6 +41,7 @@ from ansible_collections.serverkit.core.plugins.module_utils._values.database im
     Login,
 )
 from ansible_collections.serverkit.core.plugins.module_utils._values.outcome import Diff, Failure, Outcome, Success
+from ansible_collections.serverkit.core.tests.unit.fakes import NoPrograms
 
 
 @dataclass
@@ -63,6 +63,7 @@ class World:
     fails: str = ""  # the call that fails
     told: dict[str, dict[str, str]] = field(default_factory=dict)  # by app
     unhealthy: bool = False
+    sick: str = ""  # the one app that does not get healthy
     unreadable: str = ""  # the app whose .env cannot be read
     two_passwords: bool = True
 
@@ -178,22 +179,13 @@ class Apps:
 
     def apply(self, plans: Sequence[LinkedPlan], lock_descriptors: Mapping[str, int]) -> list[Outcome]:
         self.world.call("tell")
-        if self.world.unhealthy:
-            return [Failure(plan.name, UnhealthyError("bring up", "it exits"), ("restored files",)) for plan in plans]
-        for plan in plans:
-            self.world.told[plan.name] = self.wanted[plan.name]
-        return [Success(plan.name, True, facts={"recreated": ["web"]}) for plan in plans]
+        return [self._told(plan.name) for plan in plans]
 
-
-class NoDocker:
-    """A host without Docker."""
-
-    def find(self, program: str) -> str | None:
-        del program
-        return None
-
-    def run(self, argv: Sequence[str], **options: Any) -> Completed:
-        raise AssertionError((argv, options))
+    def _told(self, app: str) -> Outcome:
+        if self.world.unhealthy or app == self.world.sick:
+            return Failure(app, UnhealthyError("bring up", "it exits"), ("restored files",))
+        self.world.told[app] = self.wanted[app]
+        return Success(app, True, facts={"recreated": ["web"]})
 
 
 @pytest.fixture
@@ -218,7 +210,7 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
 
 
 def run(*items: Mapping[str, Any], check: bool = False) -> list[Outcome]:
-    host = Host(NoDocker(), Settings(), check, lambda secret: None)
+    host = Host(NoPrograms(), Settings(), check, lambda secret: None)
     wanted = [values.parse({"app": "blog", "engine": "postgresql", **item}) for item in items]
     return converge(runner.Links(host, {}, "/nonexistent"), wanted, check=check)
 
@@ -262,6 +254,23 @@ def test_one_read_serves_all_links_of_a_server(world: World) -> None:
     world.calls.clear()
     assert not any(outcome.changed for outcome in run(*wanted))
     assert world.calls == ["read"]
+
+
+def test_the_apps_of_a_task_are_told_together(world: World) -> None:
+    wanted = [{"app": f"app{number}"} for number in range(3)]
+    assert all(isinstance(outcome, Success) for outcome in run(*wanted))
+    assert world.calls.count("tell") == 1
+    assert set(world.told) == {"app0", "app1", "app2"}
+
+
+def test_an_app_that_does_not_get_healthy_harms_no_other(world: World) -> None:
+    world.sick = "app1"
+    first, second, third = run(*({"app": f"app{number}"} for number in range(3)))
+    assert isinstance(first, Success)
+    assert "it exits" in failed(second)
+    assert isinstance(third, Success)
+    assert set(world.databases) == {"app0", "app2"}
+    assert [app for app, _database, _state in rows()] == ["app0", "app2"]
 
 
 @pytest.mark.parametrize("step", ["create_user", "create_database", "grant", "tell", "login"])
@@ -402,6 +411,48 @@ def test_dropping_deletes_the_data_and_gives_the_name_back(world: World) -> None
     assert run(gone)[0].changed is False
 
 
+class Finals:
+    """Last sets, each a line of what was called; none can be made where it says so."""
+
+    world: World
+    fails = False
+
+    def __init__(self, host: Host, root: str) -> None:
+        del host, root
+
+    def of_links(self, app: str, lock: int, dropped: Mapping[str, Any]) -> str:
+        assert lock > 2
+        self.world.call(f"back up {app}: {', '.join(dropped)}")
+        if self.fails:
+            raise HostError("back up", "the disk is full")
+        return "/backups/blog/1"
+
+
+def test_a_database_is_backed_up_before_it_is_dropped(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    Finals.world = world
+    monkeypatch.setattr(runner, "FinalBackups", Finals)
+    assert all(outcome.changed for outcome in run({}, {"name": "more", "env_prefix": "MORE"}))
+    gone: list[dict[str, Any]] = [{"state": "absent", "drop": True}, {"name": "more", "state": "absent"}]
+    run(*gone, check=True)
+    assert "back up blog: postgresql" not in world.calls
+    monkeypatch.setattr(Finals, "fails", True)
+    world.calls.clear()
+    kept, unlinked = run(*gone)
+    assert "the disk is full" in failed(kept)
+    assert kept.changed is False
+    assert isinstance(unlinked, Success)
+    assert world.calls.index("back up blog: postgresql") < world.calls.index("tell")
+    assert "drop_database" not in world.calls
+    assert any(key.startswith("SERVERKIT_LINK_POSTGRESQL") for key in world.told["blog"])
+    monkeypatch.setattr(Finals, "fails", False)
+    done = run(gone[0])[0]
+    assert isinstance(done, Success)
+    assert done.facts["final_backup"] == "/backups/blog/1"
+    world.calls.clear()
+    assert run(gone[0])[0].changed is False
+    assert world.calls == []
+
+
 def test_data_that_was_kept_can_be_dropped_later(world: World) -> None:
     run({})
     run({"state": "absent"})
@@ -487,6 +538,6 @@ def test_a_server_that_is_not_installed_yet_is_planned_as_empty_in_check_mode(wo
 
 def test_the_lock_is_that_of_the_app(world: World) -> None:
     del world
-    host = Host(NoDocker(), Settings(), False, lambda secret: None)
+    host = Host(NoPrograms(), Settings(), False, lambda secret: None)
     wanted = [values.parse({"app": "blog", "engine": engine}) for engine in ("redis", "postgresql")]
     assert runner.Links(host, {}).locks([*wanted, replace(wanted[0], app="shop")]) == ["app-blog", "app-shop"]

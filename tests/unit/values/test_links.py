@@ -71,7 +71,6 @@ def test_a_prefix_may_end_in_the_underscore_that_is_put_behind_it(prefix: str) -
         ({"rotate": True, "password": "long enough"}, "rotate generates"),
         ({"rotate": True, "state": "absent"}, "needs state: present"),
         ({"drop": True, "skip_backup": True}, "needs state: absent"),
-        ({"drop": True, "state": "absent"}, "final verified backup"),
         ({"server": {"host": "a b"}}, "host"),
         ({"server": {"host": "db", "user": "root", "port": 70000}}, "70000"),
         ({"server": {"host": "db"}}, "no administrator"),
@@ -93,6 +92,12 @@ def test_a_refused_password_is_not_quoted() -> None:
     with pytest.raises(InputError) as caught:
         parse(password="hid\tden12345")
     assert "hid" not in str(caught.value)
+
+
+def test_a_password_that_only_one_engine_refuses() -> None:
+    with pytest.raises(InputError, match=r"newer than Unicode 3\.2"):
+        parse(engine="mongodb", password="correct horse 😀")
+    assert parse(engine="mariadb", password="correct horse 😀").password == "correct horse 😀"
 
 
 def test_passwords_do_not_show_in_a_repr() -> None:

@@ -1,0 +1,38 @@
+# Copyright: serverkit.core contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Note that this module util is PRIVATE to the collection: it can change or go away in any release.
+
+"""Which apps depend on a database server that another app's container is."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from ansible_collections.serverkit.core.plugins.module_utils._values.records import DatabaseLink
+
+# What `_runner.link_servers` calls a server in a container: it has no host, and its path is the app and the service.
+_IN_CONTAINER = re.compile(r"[a-z]+:///(?P<app>[^/]+)/[^/]+:\d+")
+
+
+def server_app(link: DatabaseLink) -> str:
+    """Return the app whose container is the server of a link; empty where it is none."""
+    found = _IN_CONTAINER.fullmatch(link.server)
+    return found["app"] if found else ""
+
+
+def waves(apps: Sequence[str], links: Sequence[DatabaseLink]) -> list[list[str]]:
+    """Return apps in their order, in groups whose containers may be made anew at the same time.
+
+    An app and the one that its database server is in do not: it could not become healthy meanwhile.
+    """
+    related = {frozenset((link.app, server_app(link))) for link in links}
+    found: list[list[str]] = []
+    for app in apps:
+        if found and not any(frozenset((app, other)) in related for other in found[-1]):
+            found[-1].append(app)
+        else:
+            found.append([app])
+    return found
