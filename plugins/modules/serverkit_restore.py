@@ -104,12 +104,12 @@ options:
             type: str
             version_added: 1.0.0
           service:
-            description: The Compose service of O(server.app) that it is.
+            description: The Compose service of O(links[].server.app) that it is.
             type: str
             version_added: 1.0.0
           tls:
             description:
-              - How connections to it are encrypted. V(verify) checks its certificate and that it is for O(server.host),
+              - How connections to it are encrypted. V(verify) checks its certificate and that it is for O(links[].server.host),
                 V(require) does not, V(disable) does not encrypt.
               - Without it, V(verify) for another host and V(disable) otherwise.
             type: str
