@@ -52,6 +52,8 @@ options:
       - V(absent) removes the containers, the networks, the Compose file and the ports. Volumes, the C(data) directory
         and C(.env) are kept, since the passwords in it open what is in the volumes. An app that comes back finds them.
       - An app that nginx still serves is not removed. M(serverkit.core.serverkit_domain) takes its names away first.
+      - An app whose container is the database server of other apps is not removed either, unless they are removed by
+        the same task. M(serverkit.core.serverkit_db_link) takes the links away first.
     type: str
     choices: [started, stopped, restarted, absent]
     default: started
@@ -81,11 +83,12 @@ options:
   purge: &purge
     description:
       - With O(state=absent), deletes the app's volumes and its directory too, passwords included.
-      - Needs O(skip_backup=true) for now, because this release cannot make the final backup that belongs to it.
+      - A final backup set is made before, as by M(serverkit.core.serverkit_backup), with the databases that the app is
+        linked to. When that fails, nothing is deleted. No thinning removes such a set.
     type: bool
     default: false
   skip_backup: &skip_backup
-    description: Acknowledges that O(purge) deletes data of which no backup is made.
+    description: Makes no final backup before O(purge) deletes the data.
     type: bool
     default: false
   apps:
@@ -176,9 +179,15 @@ EXAMPLES = r"""
     name: hello
     state: absent
 
-- name: Remove an app with all of its data, of which there is a backup elsewhere
+- name: Remove an app with all of its data, after a final backup
   serverkit.core.serverkit_app:
     name: my-site
+    state: absent
+    purge: true
+
+- name: Remove an app with all of its data, which nobody wants back
+  serverkit.core.serverkit_app:
+    name: hello
     state: absent
     purge: true
     skip_backup: true
@@ -263,6 +272,11 @@ results:
       type: list
       elements: str
       sample: [my-blog_db]
+    final_backup:
+      description: The directory of the backup set that was made before the data were deleted.
+      returned: when one was made
+      type: str
+      sample: /var/serverkit/backups/my-site/20260131T120000Z
     failed:
       description: Whether this app failed.
       returned: when the app failed

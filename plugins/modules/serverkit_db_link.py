@@ -168,12 +168,13 @@ options:
   drop: &drop
     description:
       - With O(state=absent), deletes the database and all data in it.
-      - Needs O(skip_backup=true) for now, because this release cannot make the final backup that belongs to it.
+      - A final backup set of the app is made before, as by M(serverkit.core.serverkit_backup). When that fails, nothing
+        is deleted. No thinning removes such a set.
     type: bool
     default: false
     version_added: 1.0.0
   skip_backup: &skip_backup
-    description: Acknowledges that O(drop) deletes data of which no backup is made.
+    description: Makes no final backup before O(drop) deletes the database.
     type: bool
     default: false
     version_added: 1.0.0
@@ -390,6 +391,11 @@ results:
       returned: when the link is present
       type: str
       sample: container blog-web-1
+    final_backup:
+      description: The directory of the backup set that was made before the database was deleted.
+      returned: when one was made
+      type: str
+      sample: /var/serverkit/backups/blog/20260131T120000Z
     failed:
       description: Whether this link failed.
       returned: when the link failed

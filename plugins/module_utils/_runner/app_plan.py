@@ -48,6 +48,7 @@ class Snapshot:
     leases: Mapping[str, tuple[PortLease, ...]]  # by owner
     names: Mapping[str, tuple[str, ...]]  # what nginx answers for, by app
     links: tuple[DatabaseLink, ...]  # of all apps
+    leaving: Mapping[str, bool] = field(default_factory=dict)  # apps that the task removes, and whether with their data
 
 
 @dataclass(frozen=True)

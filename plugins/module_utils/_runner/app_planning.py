@@ -59,7 +59,8 @@ class Planner:
         """
         with open_registry(self._host.settings, read_only=True) as registry:
             needed = needs_docker([request.state for request in wanted])
-            snapshot = self._state.snapshot(registry, needs_docker=needed)
+            leaving = {request.name: request.purge for request in wanted if request.state == "absent"}
+            snapshot = replace(self._state.snapshot(registry, needs_docker=needed), leaving=leaving)
             drafts = [_attempt(self._draft, request, snapshot) for request in wanted]
             ports = self._preview(registry, [draft for draft in drafts if isinstance(draft, Draft)])
         plans = [

@@ -8,11 +8,14 @@
 
 from __future__ import annotations
 
+import os
+
 from ansible_collections.serverkit.core.plugins.module_utils._errors import HostError, ServerkitError
 from ansible_collections.serverkit.core.plugins.module_utils._gateways.compose import Compose
 from ansible_collections.serverkit.core.plugins.module_utils._plan import app as decide
 from ansible_collections.serverkit.core.plugins.module_utils._runner.app_attempt import Tools
 from ansible_collections.serverkit.core.plugins.module_utils._runner.app_plan import AppPlan, description, secrets_of
+from ansible_collections.serverkit.core.plugins.module_utils._runner.final_backups import FinalBackups
 from ansible_collections.serverkit.core.plugins.module_utils._values.app import COMPOSE_FILE
 from ansible_collections.serverkit.core.plugins.module_utils._values.links import LINKS_FILE
 from ansible_collections.serverkit.core.plugins.module_utils._values.outcome import Failure, Outcome, Success
@@ -28,11 +31,20 @@ class Removal:
         self._directory = plan.draft.directory
         files = [name for name in (COMPOSE_FILE, LINKS_FILE) if name in plan.draft.files]
         self._compose = Compose(tools.host.commands, plan.name, self._directory.path, lock, {}, secrets_of(plan), files)
+        self._finals = FinalBackups(tools.host, os.path.dirname(self._directory.path))
+        self._lock = lock
         self._outcome: Outcome | None = None
 
     def begin(self) -> None:
         """Do all of it."""
         plan = self._plan
+        facts = dict(plan.facts)
+        try:
+            if plan.request.purge and not plan.request.skip_backup and self._has_data:
+                facts["final_backup"] = self._finals.of_app(plan.name, self._lock)
+        except ServerkitError as error:
+            self._outcome = Failure(plan.name, error, diffs=plan.diffs)
+            return
         try:
             self._take_down()
             if plan.request.purge:
@@ -47,13 +59,17 @@ class Removal:
         except ServerkitError as error:
             self._outcome = Failure(plan.name, error, diffs=plan.diffs, changed=True)
         else:
-            self._outcome = Success(plan.name, True, plan.diffs, plan.facts, plan.warnings)
+            self._outcome = Success(plan.name, True, plan.diffs, facts, plan.warnings)
 
     def finish(self) -> Outcome:
         """Return what came of it."""
         if self._outcome is None:
             raise RuntimeError("finish before begin")
         return self._outcome
+
+    @property
+    def _has_data(self) -> bool:
+        return self._directory.exists or bool(self._plan.volumes)
 
     def _take_down(self) -> None:
         if not self._docker.installed:

@@ -17,6 +17,7 @@ from ansible_collections.serverkit.core.plugins.module_utils._errors import Inpu
 from ansible_collections.serverkit.core.plugins.module_utils._values import database, names
 from ansible_collections.serverkit.core.plugins.module_utils._values.links import LINKS_FILE
 from ansible_collections.serverkit.core.plugins.module_utils._values.template import (
+    BackupUse,
     DatabaseUse,
     Health,
     Hook,
@@ -92,6 +93,7 @@ class Release:
     `compose_key` identifies the Compose document that was rendered, `compose_text` the file that was made of it.
     `hooks` are commands by the event that they belong to. `probe` says how the main port is asked, `auto` when the
     template does not say. `database` is how linked databases are used, `linked` the engines of those that are.
+    `backup` is how the app is backed up.
     """
 
     template: str
@@ -107,6 +109,7 @@ class Release:
     compose_text: str = ""
     database: DatabaseUse | None = None
     linked: tuple[str, ...] = ()
+    backup: BackupUse = field(default_factory=BackupUse)
 
 
 @dataclass(frozen=True)
@@ -173,12 +176,6 @@ def _check(request: AppRequest) -> None:
     attempted = f"converge the app {request.name}"
     if request.purge and request.state != "absent":
         raise InputError(attempted, "purge deletes an app's data and needs state: absent", "Set state, or remove purge")
-    if request.purge and not request.skip_backup:
-        raise InputError(
-            f"purge the app {request.name}",
-            "a purge is preceded by a final verified backup, which this release of serverkit.core cannot make yet",
-            "Back the data up yourself and set skip_backup: true, or leave purge out to keep the data",
-        )
     if request.health_timeout is not None and not 1 <= request.health_timeout <= 3600:
         raise InputError(attempted, f"health_timeout is {request.health_timeout}", "Use 1 to 3600 seconds")
     both = sorted(set(request.variables) & set(request.secrets))

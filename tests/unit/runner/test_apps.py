@@ -15,7 +15,11 @@ from ansible_collections.serverkit.core.plugins.module_utils._gateways.registry.
 from ansible_collections.serverkit.core.plugins.module_utils._gateways.settings import Settings
 from ansible_collections.serverkit.core.plugins.module_utils._plan import app as decide
 from ansible_collections.serverkit.core.plugins.module_utils._values.app import AppRequest
-from ansible_collections.serverkit.core.plugins.module_utils._values.records import DomainRecord
+from ansible_collections.serverkit.core.plugins.module_utils._values.records import (
+    DatabaseLink,
+    DomainRecord,
+    PrivateUrl,
+)
 from ansible_collections.serverkit.core.tests.unit.runner.apps_host import FakeHost, planned, refusal
 
 
@@ -100,6 +104,39 @@ def test_an_app_that_is_still_served_is_not_removed(host: FakeHost) -> None:
     gone = AppRequest("blog", state="absent")
     assert "blog.example" in str(refusal(host.plan(gone, check=False)[0]))
     assert "blog.example" in planned(host.plan(gone)[0]).warnings[0]
+
+
+def test_a_private_url_below_a_domain_is_called_by_its_name(host: FakeHost) -> None:
+    host.make_so(planned(host.plan(AppRequest("blog", "web"))[0]))
+    gone = AppRequest("blog", state="absent")
+    for options, name in (({}, "/p/s3cr3t/"), ({"domain": "private.example"}, "s3cr3t.private.example")):
+        with open_registry(Settings(), read_only=False) as registry, registry.transaction():
+            registry.replace_private_urls("blog", [PrivateUrl("s3cr3t", "blog", options)])
+        assert f"serves it as {name}," in str(refusal(host.plan(gone, check=False)[0]))
+
+
+def test_the_database_server_of_other_apps_is_not_removed(host: FakeHost) -> None:
+    for name in ("blog", "shared"):
+        host.make_so(planned(host.plan(AppRequest(name, "web"))[0]))
+    server = "redis:///shared/web:6379"
+    linked = DatabaseLink("blog", "cache", "redis", server, "blog", "blog", "owner", "shared-web-1", 6379)
+    with open_registry(Settings(), read_only=False) as registry, registry.transaction():
+        registry.put_link(linked)
+    gone, purged = AppRequest("shared", state="absent"), AppRequest("shared", state="absent", purge=True)
+    error = refusal(host.plan(gone, check=False)[0])
+    assert "the links blog/cache of other apps" in str(error)
+    assert "blog/cache" in planned(host.plan(gone)[0]).warnings[0]
+    # With the app that uses it, it may go; with its data only when the app's data goes as well.
+    blog = AppRequest("blog", state="absent")
+    assert planned(host.plan(gone, blog, check=False)[0]).changed
+    assert "blog/cache" in str(refusal(host.plan(purged, blog, check=False)[0]))
+    assert planned(host.plan(purged, replace(blog, purge=True), check=False)[0]).changed
+    # Its own links and those of other servers do not count, nor do those whose data alone is left.
+    assert planned(host.plan(blog, check=False)[0]).changed
+    with open_registry(Settings(), read_only=False) as registry, registry.transaction():
+        registry.put_link(replace(linked, options={"state": "unlinked"}))
+    assert planned(host.plan(gone, check=False)[0]).changed
+    assert "drop: true" in str(refusal(host.plan(purged, check=False)[0]))
 
 
 def test_a_volume_of_a_stranger_is_not_taken_over(host: FakeHost) -> None:

@@ -24,7 +24,6 @@ def test_defaults() -> None:
         ({"name": "a" * 300}, "1 to 63 characters"),
         ({"name": "blog\n"}, "1 to 63 characters"),
         ({"purge": True}, "state: absent"),
-        ({"purge": True, "state": "absent"}, "skip_backup"),
         ({"health_timeout": 0}, "1 to 3600"),
         ({"health_timeout": 99999}, "1 to 3600"),
         ({"variables": {"A": "1"}, "secrets": {"A": "1"}}, "in variables and in secrets"),
