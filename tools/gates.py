@@ -100,28 +100,35 @@ def _units(name: str, arguments: Sequence[str]) -> Result:
 
 
 INTEGRATION_HOST = "serverkit-integration"
+# Each costs some 60 % of a core, and some 300 MiB.
+LANES = 3
 
 
 def integration(arguments: Sequence[str] = ()) -> Iterator[Result]:
-    """Against real engines, servers and processes; one after another, since they share the machine's ports.
+    """Against real engines, servers and processes.
 
-    Part of the tests start nginx and PostgreSQL here, part of them use a server of the test bed.
+    Part of the tests start nginx and databases here, one after another, since they share the machine's ports. Part of
+    them use a server of the test bed: when all are run, they take lanes of their own (tests/integration/conftest.py).
     """
     venv = dev.ensure_venv("main")
     env = dev.environment(venv)
-    chosen = env.get("SERVERKIT_TEST_HOST")
-    unprepared = list(_testbed(venv, _preparation(chosen)))
+    chosen = env.get("SERVERKIT_TEST_HOST", "").split()
+    lanes = 1 if arguments else LANES
+    hosts = [f"{INTEGRATION_HOST}-{number}" for number in range(1, lanes + 1)] if not chosen else []
+    unprepared = list(_testbed(venv, _preparation(hosts)))
     if unprepared:
         yield from unprepared
         return
-    env["SERVERKIT_TEST_HOST"] = chosen or INTEGRATION_HOST
+    names = chosen or hosts
+    env["SERVERKIT_TEST_HOST"] = " ".join(names)
+    options = ["-vv", "-n", str(len(names)), "--no-loadscope-reorder"] if names[1:] else ["-v"]
     try:
-        result = _pytest("integration", venv, "integration", ["-v", *(arguments or ["tests/integration"])], env)
+        result = _pytest("integration", venv, "integration", [*options, *(arguments or ["tests/integration"])], env)
         # All that these tests need was made ready above, so one that is skipped has silently stopped testing.
         yield replace(result, failed=result.failed + result.skipped, skipped=0) if result.skipped else result
     finally:
-        if not chosen:
-            tool(venv, "testbed host destroy", ["python", TESTBED, "host", "destroy", INTEGRATION_HOST])
+        for host in hosts:
+            tool(venv, "testbed host destroy", ["python", TESTBED, "host", "destroy", host])
 
 
 def _testbed(venv: pathlib.Path, commands: Iterable[Sequence[str]]) -> Iterator[Result]:
@@ -133,14 +140,14 @@ def _testbed(venv: pathlib.Path, commands: Iterable[Sequence[str]]) -> Iterator[
             return
 
 
-def _preparation(chosen: str | None) -> Iterator[list[str]]:
+def _preparation(hosts: Iterable[str]) -> Iterator[list[str]]:
     yield ["engine"]
     yield ["programs"]
-    if not chosen:
+    for host in hosts:
         # A host of an interrupted run may hold anything.
-        yield ["host", "destroy", INTEGRATION_HOST]
-        yield ["host", "create", INTEGRATION_HOST, "--image", "ready-trixie"]
-        yield ["host", "load", INTEGRATION_HOST, "python:3.12-slim"]
+        yield ["host", "destroy", host]
+        yield ["host", "create", host, "--image", "ready-trixie"]
+        yield ["host", "load", host, "python:3.12-slim"]
 
 
 def _pytest(gate: str, venv: pathlib.Path, name: str, arguments: Sequence[str], env: Mapping[str, str]) -> Result:

@@ -3,7 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """A real host for the tests of `serverkit_app`: a container with Docker, Compose and PyYAML, reached by `docker exec`.
 
-`SERVERKIT_TEST_HOST` names it, for example one that `testbed/testbed.py host create NAME --image ready-trixie` made.
+`SERVERKIT_TEST_HOST` names it, for example one that `testbed/testbed.py host create NAME --image ready-trixie` made;
+several names are for several processes of pytest (`-n`), each with a host of its own.
 The modules run there as Ansible would run them: a fresh process for each task, arguments in, JSON out.
 """
 
@@ -11,7 +12,6 @@ from __future__ import annotations
 
 import io
 import json
-import os
 import pathlib
 import subprocess
 import tarfile
@@ -193,16 +193,6 @@ class AppHost:
         return subprocess.run(
             ["docker", "exec", "-i", self.container, *command], input=stdin, capture_output=True, check=False
         )
-
-
-def host_of_environment() -> AppHost | None:
-    """Return the host that the tests may use, ready for calls."""
-    name = os.environ.get("SERVERKIT_TEST_HOST")
-    if not name:
-        return None
-    host = AppHost(name)
-    host.prepare()
-    return host
 
 
 def definitions(*templates: Mapping[str, Any]) -> str:

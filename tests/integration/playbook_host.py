@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import yaml
-from ansible_collections.serverkit.core.tests.integration.app_host import IMAGE, ROOT, AppHost, host_of_environment
+from ansible_collections.serverkit.core.tests.integration.app_host import IMAGE, ROOT, AppHost
 
 __all__ = ["IMAGE", "PlaybookHost", "Run", "host_for_playbooks"]
 
@@ -186,11 +186,9 @@ class PlaybookHost(AppHost):
         }
 
 
-def host_for_playbooks(work: pathlib.Path) -> PlaybookHost | None:
-    """Return the host that the tests may use, ready for playbooks and for calls."""
-    found = host_of_environment()
-    if found is None:
-        return None
-    host = PlaybookHost(found.container, work)
+def host_for_playbooks(server: str, work: pathlib.Path) -> PlaybookHost:
+    """Return a server of the test bed, ready for playbooks and for calls."""
+    host = PlaybookHost(server, work)
+    host.prepare()
     host.connect()
     return host

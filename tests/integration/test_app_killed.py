@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 from ansible_collections.serverkit.core.tests.integration.app_host import AppHost, ids, only, web
 
-pytestmark = pytest.mark.real
+pytestmark = [pytest.mark.real, pytest.mark.testbed]
 
 INSTANTS = 20
 FEW = INSTANTS // 4

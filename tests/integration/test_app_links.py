@@ -24,7 +24,7 @@ from ansible_collections.serverkit.core.tests.integration.app_host import (
     only,
 )
 
-pytestmark = pytest.mark.real
+pytestmark = [pytest.mark.real, pytest.mark.testbed]
 
 APP = "/var/serverkit/apps/blog"
 FILES = f"cd {APP} && sha256sum docker-compose.yml compose.links.yml .env 2>/dev/null"

@@ -17,7 +17,7 @@ from ansible_collections.serverkit.core.tests.integration.app_host import IMAGE,
 from ansible_collections.serverkit.core.tests.integration.bad_input_table import Condition, Row
 from ansible_collections.serverkit.core.tests.integration.playbook_host import PlaybookHost, host_for_playbooks
 
-pytestmark = pytest.mark.real
+pytestmark = [pytest.mark.real, pytest.mark.testbed]
 
 LISTS = {
     "serverkit_app": ("apps", [*table.APPS, *table.PORTS_OF_APPS]),
@@ -33,11 +33,9 @@ FINE: dict[str, dict[str, Any]] = {
 
 
 @pytest.fixture(scope="module")
-def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PlaybookHost]:
+def host(testbed_server: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[PlaybookHost]:
     """A host on which the app `owner` has a port and a domain, a process and a stopped container have ports as well."""
-    found = host_for_playbooks(tmp_path_factory.mktemp("play"))
-    if found is None:
-        pytest.skip("SERVERKIT_TEST_HOST does not name a host")
+    found = host_for_playbooks(testbed_server, tmp_path_factory.mktemp("play"))
     templates = found.work / "templates"
     templates.mkdir()
     (templates / "web.yaml").write_text(yaml.safe_dump(WEB, sort_keys=False), encoding="utf-8")

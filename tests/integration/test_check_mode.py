@@ -15,7 +15,7 @@ import yaml
 from ansible_collections.serverkit.core.tests.integration.app_host import ROOT, WEB
 from ansible_collections.serverkit.core.tests.integration.playbook_host import PlaybookHost, host_for_playbooks
 
-pytestmark = pytest.mark.real
+pytestmark = [pytest.mark.real, pytest.mark.testbed]
 
 SNAPSHOT = (ROOT / "molecule" / "default" / "files" / "snapshot.sh").read_text(encoding="utf-8")
 BEFORE, AFTER = "s3cret-before'$x", "s3cret-after'$x"
@@ -36,10 +36,8 @@ def _apps() -> list[dict[str, Any]]:
 
 
 @pytest.fixture(scope="module")
-def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PlaybookHost]:
-    found = host_for_playbooks(tmp_path_factory.mktemp("play"))
-    if found is None:
-        pytest.skip("SERVERKIT_TEST_HOST does not name a host")
+def host(testbed_server: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[PlaybookHost]:
+    found = host_for_playbooks(testbed_server, tmp_path_factory.mktemp("play"))
     templates = found.work / "templates"
     templates.mkdir()
     (templates / "web.yaml").write_text(yaml.safe_dump(WEB, sort_keys=False), encoding="utf-8")

@@ -5,10 +5,8 @@
 
 from __future__ import annotations
 
-import os
 import shlex
 import string
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -23,28 +21,12 @@ from ansible_collections.serverkit.core.tests.integration.link_host import (
     shop,
 )
 
-pytestmark = pytest.mark.real
+pytestmark = [pytest.mark.real, pytest.mark.testbed]
+HOST = LinkHost
 
 DIFFICULT = string.punctuation + " äß€😀 '\"$$HOME%41\\"
 PREFIX = {"mariadb": "DB", "postgresql": "DB", "redis": "REDIS"}
 URL = {"mariadb": "DATABASE_URL", "postgresql": "DATABASE_URL", "redis": "REDIS_URL"}
-
-
-@pytest.fixture(scope="module")
-def machine() -> LinkHost:
-    name = os.environ.get("SERVERKIT_TEST_HOST")
-    if not name:
-        pytest.skip("SERVERKIT_TEST_HOST does not name a host")
-    host = LinkHost(name)
-    host.prepare()
-    return host
-
-
-@pytest.fixture
-def host(machine: LinkHost) -> Iterator[LinkHost]:
-    machine.clean()
-    yield machine
-    machine.clean()
 
 
 def link(engine: str = "mariadb", app: str = "shop", **options: Any) -> dict[str, Any]:

@@ -5,34 +5,28 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 from ansible_collections.serverkit.core.tests.integration.link_host import LinkHost, one
 
-pytestmark = pytest.mark.real
+pytestmark = [pytest.mark.real, pytest.mark.testbed]
+HOST = LinkHost
 
 Prepare = Callable[[LinkHost], object]
 
 
 @pytest.fixture(scope="module")
-def host() -> Iterator[LinkHost]:
-    name = os.environ.get("SERVERKIT_TEST_HOST")
-    if not name:
-        pytest.skip("SERVERKIT_TEST_HOST does not name a host")
-    found = LinkHost(name)
-    found.prepare()
-    found.clean()
-    one(found.link({"app": "owner", "engine": "mariadb"}))
-    one(found.link({"app": "owner", "engine": "postgresql", "env_prefix": "PG"}))
-    found.sql("mariadb", "CREATE USER stranger@'%' IDENTIFIED BY 'x'; GRANT SELECT ON owner.* TO stranger@'%';")
-    found.sql("mariadb", "CREATE DATABASE foreign_one;")
-    found.sql("postgresql", "CREATE ROLE stranger LOGIN; GRANT owner TO stranger;")
-    found.sql("postgresql", "CREATE DATABASE foreign_one OWNER stranger;")
-    yield found
-    found.clean()
+def host(machine: LinkHost) -> Iterator[LinkHost]:
+    one(machine.link({"app": "owner", "engine": "mariadb"}))
+    one(machine.link({"app": "owner", "engine": "postgresql", "env_prefix": "PG"}))
+    machine.sql("mariadb", "CREATE USER stranger@'%' IDENTIFIED BY 'x'; GRANT SELECT ON owner.* TO stranger@'%';")
+    machine.sql("mariadb", "CREATE DATABASE foreign_one;")
+    machine.sql("postgresql", "CREATE ROLE stranger LOGIN; GRANT owner TO stranger;")
+    machine.sql("postgresql", "CREATE DATABASE foreign_one OWNER stranger;")
+    yield machine
+    machine.clean()
 
 
 def servers(host: LinkHost) -> str:

@@ -5,36 +5,18 @@
 
 from __future__ import annotations
 
-import os
 import random
 import time
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from ansible_collections.serverkit.core.tests.integration.app_host import only
 from ansible_collections.serverkit.core.tests.integration.link_host import ENGINES, FAITHFUL, LinkHost, one, shop
 
-pytestmark = pytest.mark.real
+pytestmark = [pytest.mark.real, pytest.mark.testbed]
+HOST = LinkHost
 
 INSTANTS = 2
-
-
-@pytest.fixture(scope="module")
-def machine() -> LinkHost:
-    name = os.environ.get("SERVERKIT_TEST_HOST")
-    if not name:
-        pytest.skip("SERVERKIT_TEST_HOST does not name a host")
-    host = LinkHost(name)
-    host.prepare()
-    return host
-
-
-@pytest.fixture
-def host(machine: LinkHost) -> Iterator[LinkHost]:
-    machine.clean()
-    yield machine
-    machine.clean()
 
 
 def link(engine: str, **options: Any) -> dict[str, Any]:

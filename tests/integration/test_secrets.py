@@ -30,7 +30,7 @@ from ansible_collections.serverkit.core.tests.integration.playbook_host import (
 from ansible_collections.serverkit.core.tests.integration.postgresql_server import Cluster
 from ansible_collections.serverkit.core.tests.integration.secrets_scan import Scanner, awkward, marker
 
-pytestmark = pytest.mark.real
+pytestmark = [pytest.mark.real, pytest.mark.testbed]
 
 PRINTABLE = string.printable[62:95] + "$HOME ${MODE} $$ $(id) \\n %s äß€😀 '' \"\" \\"
 _KEY_LINES = [f"{marker(31)}+/{marker(31)}" for _index in range(40)]
@@ -311,10 +311,8 @@ sys.stdout.buffer.write(b"\\n".join(seen))
 
 
 @pytest.fixture(scope="module")
-def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PlaybookHost]:
-    found = host_for_playbooks(tmp_path_factory.mktemp("play"))
-    if found is None:
-        pytest.skip("SERVERKIT_TEST_HOST does not name a host")
+def host(testbed_server: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[PlaybookHost]:
+    found = host_for_playbooks(testbed_server, tmp_path_factory.mktemp("play"))
     templates = found.work / "templates"
     templates.mkdir()
     for name, template in TEMPLATES.items():
