@@ -26,6 +26,8 @@ LAYERS: dict[str, frozenset[str]] = {
     "_gateways": frozenset({"_errors", "_values", "_plan", "_edges"}),
     "_runner": frozenset({"_errors", "_values", "_plan", "_edges", "_gateways"}),
     "_module": frozenset({"_errors", "_values", "_plan", "_edges", "_gateways", "_runner"}),
+    # Beside `_module`: it is run where there is no Ansible.
+    "_program": frozenset({"_errors", "_values", "_plan", "_edges", "_gateways", "_runner"}),
 }
 # Everything outside module_utils: modules, action plugins, doc fragments.
 TOP = "(plugin)"
@@ -210,6 +212,8 @@ _MU = "ansible_collections.serverkit.core.plugins.module_utils"
         ("module_utils/_edges/x.py", f"from {_MU}._plan import env", "must not import _plan"),
         ("module_utils/_gateways/x.py", f"from {_MU}._runner.apply import run", "must not import _runner"),
         ("module_utils/_runner/x.py", f"from {_MU}._module import run", "must not import _module"),
+        ("module_utils/_program.py", f"from {_MU}._module import run", "must not import _module"),
+        ("module_utils/_program.py", "import ansible", "Ansible"),
         ("module_utils/_runner/x.py", "from ansible_collections.serverkit.core.plugins.action import a", "above"),
         # The same, spelt in ways that a search for the name would miss.
         ("module_utils/_plan/x.py", "from .._gateways import nginx", "must not import _gateways"),
