@@ -58,7 +58,7 @@ from typing import Any
 
 Item = dict[str, Any]
 
-_OF_OTHER_MODULES = {"domains", "private_url", "databases"}
+_OF_OTHER_MODULES = {"domains", "private_url", "databases", "backup"}
 
 
 def app_items(

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import yaml
+from ansible_collections.serverkit.core.plugins.modules.serverkit_backup import BACKUP
 from ansible_collections.serverkit.core.plugins.modules.serverkit_db_link import LINK
 from ansible_collections.serverkit.core.plugins.modules.serverkit_domain import ITEM, TASK
 
@@ -48,6 +49,14 @@ def test_a_database_has_the_options_of_the_module() -> None:
     wanted = {name: spec for name, spec in LINK.items() if name not in ("app", "rotate")}
     wanted["engine"] = {**LINK["engine"], "required": True}
     assert shape(MAIN["serverkit_apps"]["options"]["databases"]["options"]) == shape(wanted)
+
+
+def test_a_backup_has_the_options_of_the_module() -> None:
+    # The role says when, and for all apps what to do where one says nothing.
+    wanted = {name: BACKUP[name] for name in ("quiesce", "exclude", "keep")}
+    counts = {name: {**spec, "default": None} for name, spec in BACKUP["keep"]["options"].items()}
+    wanted["keep"] = {**BACKUP["keep"], "options": counts}
+    assert shape(MAIN["serverkit_apps"]["options"]["backup"]["options"]) == shape(wanted)
 
 
 @pytest.mark.parametrize(
