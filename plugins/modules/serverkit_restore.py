@@ -109,8 +109,8 @@ options:
             version_added: 1.0.0
           tls:
             description:
-              - How connections to it are encrypted. V(verify) checks its certificate and that it is for O(links[].server.host),
-                V(require) does not, V(disable) does not encrypt.
+              - How connections to it are encrypted. V(verify) checks its certificate and that it is for
+                O(links[].server.host), V(require) does not, V(disable) does not encrypt.
               - Without it, V(verify) for another host and V(disable) otherwise.
             type: str
             choices: [disable, require, verify]

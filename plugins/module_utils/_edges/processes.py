@@ -157,7 +157,8 @@ class Processes:
                 self._attempted, f"the program {program.argv[0]} is not installed", "Run site.yml, or install it"
             )
         try:
-            process = subprocess.Popen(
+            # Gigabytes pass from one program to the next, and run_command keeps all output in memory.
+            process = subprocess.Popen(  # pylint: disable=ansible-bad-function
                 [*_dying_with_us(), path, *program.argv[1:]],
                 stdin=stdin,
                 stdout=stdout,

@@ -31,7 +31,7 @@ def read(path: str) -> dict[str, RenderedFile]:
     attempted = f"read the release in {path}"
     try:
         # A pipe can only be read forward ("r|").
-        with streams.read(path) as parts, tarfile.open(fileobj=cast("IO[bytes]", _Parts(parts)), mode="r|") as archive:
+        with streams.read(path) as parts, tarfile.open(fileobj=cast(IO[bytes], _Parts(parts)), mode="r|") as archive:
             for member in archive:
                 name = posixpath.normpath(member.name)
                 stream = archive.extractfile(member) if name in RELEASE_FILES and member.isfile() else None

@@ -63,9 +63,9 @@ def hidden(monkeypatch: pytest.MonkeyPatch) -> set[str]:
     return set()
 
 
-def connect(hidden: set[str], row: DatabaseLink, wanted: ServerRequest | None = None, own: Any = OWN) -> Any:
+def connect(hidden: set[str], row: DatabaseLink, wanted: ServerRequest | None = None, own: Any = None) -> Any:
     host = Host(FakeCommands(), Settings(), False, hidden.add)
-    return LinkConnections(host).connect(row, own, wanted)
+    return LinkConnections(host).connect(row, OWN if own is None else own, wanted)
 
 
 def test_the_hosts_own_server_is_asked_by_its_socket(hidden: set[str]) -> None:

@@ -127,7 +127,7 @@ def sets(tmp_path: pathlib.Path) -> BackupSets:
 
 
 def change(sets: BackupSets, world: World) -> Change:
-    return Change(sets, cast("Parts", world), cast("Service", world))
+    return Change(sets, cast(Parts, world), cast(Service, world))
 
 
 def steps_of(tmp_path: pathlib.Path, prepare: Callable[[World], None]) -> int:

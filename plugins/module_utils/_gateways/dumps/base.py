@@ -96,7 +96,7 @@ class DatabaseDumps(abc.ABC):
 
     def switch_back(self, live: Access, kept: str, fresh: str) -> None:
         """Take `switch(live, fresh, kept)` back: one that was done, was cut off half-way, or was never begun."""
-        self.switch(live, kept, fresh)
+        self.switch(live, fresh=kept, kept=fresh)
 
     def discard(self, database: str, access: Access) -> None:
         """Delete a database that a restore made or kept. One that is gone already is fine.

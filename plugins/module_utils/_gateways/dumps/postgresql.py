@@ -58,7 +58,7 @@ class PostgresqlDumps(DatabaseDumps):
 
     def __init__(self, engine: DatabaseEngine, scratch: str) -> None:
         super().__init__(engine, scratch)
-        self._server = cast("Postgresql", engine)
+        self._server = cast(Postgresql, engine)
         self._secrets = [form for secret in self.secrets for form in encoded_forms(secret)]
 
     # --- dump ---

@@ -92,7 +92,7 @@ class RedisDumps(DatabaseDumps):
 
     def switch(self, live: Access, fresh: str, kept: str) -> None:
         if self._phase(fresh):
-            self._move_back(live, fresh, kept)
+            self._move_back(live, kept=fresh, fresh=kept)
             return
         self._move(live, fresh, kept)
 
