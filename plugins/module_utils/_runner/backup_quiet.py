@@ -23,8 +23,9 @@ from ansible_collections.serverkit.core.plugins.module_utils._runner.host import
 from ansible_collections.serverkit.core.plugins.module_utils._values.app import Container
 from ansible_collections.serverkit.core.plugins.module_utils._values.backup import Quiesce
 
-# What lets the containers go on, by what has kept them from writing.
-_BACK = {"pause": "unpause", "stop": "start"}
+# What the guard lets the containers go on by. Docker goes on to stop one though the program that asked for it was
+# killed: to start it meanwhile has no effect, and to restart it waits for that.
+_BACK = {"pause": "unpause", "stop": "restart"}
 _WRITING = {"pause": ("running",), "stop": ("running", "restarting")}
 
 

@@ -81,15 +81,20 @@ def machine(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
     return FakeGuard.machine
 
 
-@pytest.mark.parametrize(("how", "hushed", "back"), [("pause", "paused", "unpause"), ("stop", "exited", "start")])
-def test_what_writes_is_hushed_and_goes_on(machine: Machine, how: Quiesce, hushed: str, back: str) -> None:
+@pytest.mark.parametrize(
+    ("how", "hushed", "back", "guard_by"),
+    [("pause", "paused", "unpause", "unpause"), ("stop", "exited", "start", "restart")],
+)
+def test_what_writes_is_hushed_and_goes_on(
+    machine: Machine, how: Quiesce, hushed: str, back: str, guard_by: str
+) -> None:
     with quieted(machine.quiet(how)) as quiet:
         quiet.hush(but={"cache"})
         assert machine.states == {"web": hushed, "cache": "running", "job": "exited"}
         quiet.hush()
         assert machine.states == {"web": hushed, "cache": hushed, "job": "exited"}
         quiet.hush()
-        assert [guard.argv[1:] for guard in machine.guards] == [[back, "web"], [back, "cache"]]
+        assert [guard.argv[1:] for guard in machine.guards] == [[guard_by, "web"], [guard_by, "cache"]]
         assert all(guard.lock == 7 and not guard.dismissed for guard in machine.guards)
         assert backup_state.read(machine.sets)["quiet"] == {"how": how, "containers": ["web", "cache"]}
     assert machine.states == {"web": "running", "cache": "running", "job": "exited"}
