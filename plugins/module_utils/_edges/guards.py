@@ -16,7 +16,9 @@ from ansible_collections.serverkit.core.plugins.module_utils._errors import Host
 
 # `read` fails at the end of the pipe, which comes when no other process has it open any more, however that went.
 # A service that is stopped gets its signals sent to all of its processes (systemd.kill(5)): those do not count here.
-_SCRIPT = 'trap \'\' HUP INT TERM; read -r word; [ "$word" = dismissed ] || exec "$@"'
+# They may come once more when the first of these processes has ended, and end the program: so it is run again.
+_SCRIPT = """trap '' HUP INT TERM; read -r word; [ "$word" = dismissed ] && exit
+for once in 1 2 3; do "$@" && exit; sleep 1; done"""
 
 
 class Guard:

@@ -8,6 +8,7 @@ import os
 import pathlib
 import signal
 import subprocess
+import sys
 import time
 
 import pytest
@@ -72,3 +73,15 @@ def test_dismissing_one_that_is_gone_is_fine(tmp_path: pathlib.Path) -> None:
         os.kill(guard._process.pid, signal.SIGKILL)
         time.sleep(0.05)
         guard.dismiss()
+
+
+def test_a_program_that_is_ended_by_a_late_signal_is_run_again(tmp_path: pathlib.Path) -> None:
+    # The first `mkdir` ends the program as the signal would; the second one fails, as the directory is there.
+    script = f"mkdir {tmp_path}/once 2>/dev/null && kill -TERM $$; echo done > {tmp_path}/done"
+    with locks.held("app", directory=str(tmp_path)) as lock:
+        # A shell cannot undo that it was started with a signal ignored, as Docker's program does.
+        undo = "import os, signal, sys; signal.signal(15, signal.SIG_DFL); os.execv('/bin/sh', sys.argv[1:])"
+        guard = guards.Guard([sys.executable, "-c", undo, "sh", "-c", script], lock)
+        guard._pipe.close()
+        assert guard._process.wait(timeout=20) == 0
+    assert wait_for(tmp_path / "done") == "done\n"
