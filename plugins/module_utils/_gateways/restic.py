@@ -145,10 +145,14 @@ class Restic:
             return present[-1][:_SHORT]
         tags = (_TAG, f"app={app}", f"set={set_id}", f"reason={reason}")
         options = [part for tag in tags for part in ("--tag", tag)]
-        # Exit status 3: made, but some files could not be read. That is none.
-        text = self._out(attempted, "backup", "--json", "--host", self._host, *options, "--", directory)
-        told = [json.loads(line) for line in text.splitlines() if line.startswith("{")]
+        done = self._run("backup", "--json", "--host", self._host, *options, "--", directory)
+        told = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
         made = next((str(one["snapshot_id"]) for one in told if one.get("message_type") == "summary"), "")
+        if not done.ok:
+            if made:
+                # Exit status 3: some files could not be read. The next run would take it for a copy that is whole.
+                self._out(f"remove the unfinished copy {made[:_SHORT]} from the repository", "forget", made)
+            raise self._error(attempted, done)
         if not made:
             raise HostError(attempted, "restic has not told that it made a copy", "Look at the repository with restic")
         return made[:_SHORT]

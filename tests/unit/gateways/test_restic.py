@@ -107,6 +107,8 @@ def test_a_lock_of_this_host_is_taken_away_once_where_restic_calls_it_stale(tmp_
 
 def test_a_copy_that_lacks_files_is_none(tmp_path: pathlib.Path) -> None:
     told = Completed(3, '{"message_type":"summary","snapshot_id":"0123456789"}', "at least one file could not be read")
-    commands = FakeCommands(Completed(0, "[]", ""), told)
+    commands = FakeCommands(Completed(0, "[]", ""), told, Completed(0, "", ""))
     with restic.opened(commands, REPOSITORY, known=str(tmp_path)) as remote, pytest.raises(HostError, match="at least"):
         remote.store("/x", "blog", "20260101T030000Z", "asked")
+    # Else the next run would find it, and make no other.
+    assert commands.argvs[-1][1:] == ["forget", "0123456789"]
