@@ -10,18 +10,20 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from ansible_collections.serverkit.core.plugins.module_utils._edges import trees
 from ansible_collections.serverkit.core.plugins.module_utils._errors import HostError
 from ansible_collections.serverkit.core.plugins.module_utils._gateways import archives
-from ansible_collections.serverkit.core.plugins.module_utils._gateways.docker_volumes import DockerVolumes
+from ansible_collections.serverkit.core.plugins.module_utils._gateways.docker_volumes import DockerVolumes, Volume
 from ansible_collections.serverkit.core.plugins.module_utils._runner.restore_plan import Part
 from ansible_collections.serverkit.core.plugins.module_utils._values.backup import DatabaseDump, TreeArchive
 
 # What Compose knows its volumes by (https://github.com/docker/compose/blob/v2.39.0/pkg/api/labels.go).
 _PROJECT = "com.docker.compose.project"
 _VOLUME = "com.docker.compose.volume"
+# Of a volume that takes what a restore had put into the place of the former content.
+_RETURNED = "serverkit.returned"
 
 
 class Volumes:
@@ -52,9 +54,11 @@ class Volumes:
         found = self._volumes.inspect([part.live, part.fresh, part.kept])
         if part.kept not in found:
             return
-        directories = [found[name].mountpoint for name in (part.live, part.fresh) if name in found]
-        if len(directories) == 2 and all(map(_filled, directories[1:])) and _empty(found[part.kept].mountpoint):
-            # Cut off right after its name was made: the former content is still in its place.
+        if part.fresh not in found:
+            # Marked, to be told from one of the set that has nothing in it.
+            self._volumes.create(part.fresh, {_RETURNED: part.live})
+        elif _RETURNED not in found[part.fresh].labels and _in_place(found, part):
+            # Cut off right after the name `kept` was made, or right before it was to be removed.
             self._volumes.remove([part.kept])
             return
         self._volumes.switch(part.live, part.kept, part.fresh)
@@ -112,18 +116,18 @@ class Binds:
                     os.unlink(path)
 
 
+def _in_place(found: Mapping[str, Volume], part: Part) -> bool:
+    """Whether both the former content and that of the set have their directories, so that neither is elsewhere."""
+    aside = found[part.kept].mountpoint
+    if os.path.isdir(aside) and os.listdir(aside):
+        return False
+    return all(name in found and os.path.isdir(found[name].mountpoint) for name in (part.live, part.fresh))
+
+
 def beside(path: str, mark: str) -> str:
     """Return a name in the directory of a path, on the same file system, that nobody takes for data."""
     directory, name = os.path.split(path.rstrip("/"))
     return os.path.join(directory, f".{name[:150]}.serverkit-{mark}")
-
-
-def _filled(directory: str) -> bool:
-    return os.path.isdir(directory) and bool(os.listdir(directory))
-
-
-def _empty(directory: str) -> bool:
-    return os.path.isdir(directory) and not os.listdir(directory)
 
 
 def _check_entries(content: DatabaseDump | TreeArchive, entries: int) -> None:

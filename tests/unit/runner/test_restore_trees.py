@@ -147,18 +147,21 @@ class FakeVolumes(DockerVolumes):
 
     def __init__(self, root: pathlib.Path) -> None:
         self._root = root
+        self._labels: dict[str, dict[str, str]] = {}
         self.left = 99
 
     def inspect(self, names: Any) -> dict[str, Volume]:
         return {
-            name: Volume(name, mountpoint=str(self._root / name / "_data"))
+            name: Volume(name, mountpoint=str(self._root / name / "_data"), labels=self._labels.get(name, {}))
             for name in names
             if (self._root / name).is_dir()
         }
 
     def create(self, name: str, labels: Any) -> Volume:
         self._step()
-        (self._root / name / "_data").mkdir(parents=True, exist_ok=True)
+        if not (self._root / name).exists():
+            (self._root / name / "_data").mkdir(parents=True)
+            self._labels[name] = dict(labels)
         return self.inspect([name])[name]
 
     def remove(self, names: Any) -> None:
@@ -177,15 +180,17 @@ class FakeVolumes(DockerVolumes):
 
 @pytest.mark.parametrize("forth", range(6))
 @pytest.mark.parametrize("back", range(6))
+@pytest.mark.parametrize("empty", ["", "live", "fresh", "both"])
 def test_volumes_are_put_back_from_wherever_a_kill_left_them(
-    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch, forth: int, back: int
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch, forth: int, back: int, empty: str
 ) -> None:
     part = Part("volume", "data", "blog_data", "blog_data__new1", "blog_data__old1")
     fake = FakeVolumes(tmp_path)
     volumes = Volumes(cast("DockerVolumes", fake), "blog")
-    for name, text in ((part.live, "old"), (part.fresh, "new")):
+    for name, text, place in ((part.live, "old", "live"), (part.fresh, "new", "fresh")):
         fake.create(name, {})
-        (tmp_path / name / "_data" / "note").write_text(text)
+        if empty not in (place, "both"):
+            (tmp_path / name / "_data" / "note").write_text(text)
     rename = os.rename
 
     def counted(source: Any, target: Any) -> None:
@@ -200,4 +205,5 @@ def test_volumes_are_put_back_from_wherever_a_kill_left_them(
     fake.left = 99
     volumes.discard(part, part.fresh)
     assert [path.name for path in tmp_path.iterdir()] == [part.live]
-    assert (tmp_path / part.live / "_data" / "note").read_text() == "old"
+    present = {path.name: path.read_text() for path in (tmp_path / part.live / "_data").iterdir()}
+    assert present == ({} if empty in ("live", "both") else {"note": "old"})
