@@ -258,6 +258,24 @@ def check_reach(link: str, server: ServerRequest) -> None:
         )
 
 
+def check_empty(link: DatabaseLink, rows: Mapping[str, int]) -> None:
+    """Make sure that nothing is in a database that is there already, such as the one of an app that was removed.
+
+    A dump would be loaded over it, and a restore that fails would delete it.
+
+    :param rows: rows of each of its tables.
+    :raises ConflictError: when there is something.
+    """
+    # Redis and MongoDB have every database; in the others an empty table was made by somebody, too.
+    made_by_use = link.engine in ("redis", "mongodb")
+    if any(count or not made_by_use for count in rows.values()):
+        raise ConflictError(
+            f"restore the link {link.name} of the app {link.app}",
+            f"there is a database {link.database} on {link.server} already, with {sum(rows.values())} rows in it",
+            "Delete it (serverkit_db_link with state: absent and drop: true), or deploy the app and restore into it",
+        )
+
+
 def loads(links: Sequence[PlacedLink], dumps: Sequence[DatabaseDump]) -> tuple[tuple[PlacedLink, DatabaseDump], ...]:
     """Return which dump goes where: each database once, through the link that owns it where there is one."""
     found: dict[tuple[str, str], tuple[PlacedLink, DatabaseDump]] = {}
@@ -271,7 +289,7 @@ def loads(links: Sequence[PlacedLink], dumps: Sequence[DatabaseDump]) -> tuple[t
 
 
 def unlinked_dumps(links: Sequence[PlacedLink], dumps: Sequence[DatabaseDump]) -> tuple[str, ...]:
-    """Return the links whose dump cannot be loaded because the set does not say where the database belongs."""
+    """Return the links whose dump is not loaded, since the app was not linked to the database any more."""
     known = {link.row.name for link in links}
     return tuple(dump.link for dump in dumps if dump.link not in known)
 

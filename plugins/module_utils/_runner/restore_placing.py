@@ -178,12 +178,14 @@ class Placing:
                 placement.check_reach(request.link, request.server)
         found = Servers(self._host, self._docker)
         try:
-            planned = Planner(self._host, found, LinkedApps(self._host, self._root)).plan(list(requests.values()))
+            for each in Planner(self._host, found, LinkedApps(self._host, self._root)).plan(list(requests.values())):
+                if isinstance(each, Failure):
+                    raise each.error
+                if each.draft.server and each.state.database_exists:
+                    rows = found.engine(each.draft.server).row_counts(each.draft.link.database)
+                    placement.check_empty(each.draft.link, rows)
         finally:
             found.close()
-        for each in planned:
-            if isinstance(each, Failure):
-                raise each.error
         return requests
 
     def _finished(
@@ -214,6 +216,10 @@ class Placing:
         warnings = (
             *plan.placed.notes,
             *(f"not in the set: {what}: {why}" for what, why in plan.left_out),
+            *(
+                f"the database of the link {link} is not restored: the app was not linked to it any more"
+                for link in placement.unlinked_dumps(plan.links, manifest.databases)
+            ),
             *(note for request in requests.values() for note in _notes(request, place)),
         )
         lines = _lines(plan, ports, requests)

@@ -202,3 +202,20 @@ def test_outermost_directories_bring_all_others(paths: list[str]) -> None:
     assert set(found) <= set(paths)
     for path in paths:
         assert sum(path == each or path.startswith(f"{each}/") for each in found) == 1
+
+
+def test_a_database_that_has_something_in_it_is_not_loaded_over() -> None:
+    placement.check_empty(link(), {})
+    for engine in ("redis", "mongodb"):
+        placement.check_empty(link(engine=engine), {"keys": 0})
+    for engine, rows in (("mariadb", {"posts": 0}), ("postgresql", {"public.posts": 3}), ("redis", {"keys": 2})):
+        with pytest.raises(ConflictError, match="there is a database shop on"):
+            placement.check_empty(link(engine=engine), rows)
+
+
+def test_a_dump_of_a_database_that_was_not_linked_any_more_is_told() -> None:
+    rows = [link(), link("old", database="old", user="old", options={"state": "unlinked"})]
+    links = placement.placed_links(rows, place())
+    dumps = [dump("mariadb"), dump("old", "old")]
+    assert [load.file.path for _link, load in placement.loads(links, dumps)] == ["mysql/mariadb.sql.zst"]
+    assert placement.unlinked_dumps(links, dumps) == ("old",)
