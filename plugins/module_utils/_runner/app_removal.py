@@ -13,6 +13,7 @@ import os
 from ansible_collections.serverkit.core.plugins.module_utils._errors import HostError, ServerkitError
 from ansible_collections.serverkit.core.plugins.module_utils._gateways.compose import Compose
 from ansible_collections.serverkit.core.plugins.module_utils._plan import app as decide
+from ansible_collections.serverkit.core.plugins.module_utils._runner import restore_journals
 from ansible_collections.serverkit.core.plugins.module_utils._runner.app_attempt import Tools
 from ansible_collections.serverkit.core.plugins.module_utils._runner.app_plan import AppPlan, description, secrets_of
 from ansible_collections.serverkit.core.plugins.module_utils._runner.final_backups import FinalBackups
@@ -56,6 +57,8 @@ class Removal:
             with self._registry.transaction():
                 self._registry.remove_ports(plan.name, plan.before.ports)
                 self._registry.remove_app(plan.name)
+            # Of a restore that made the app: the next one is not to take data that stay for what that one has left.
+            restore_journals.forget(os.path.dirname(self._directory.path), plan.name)
         except ServerkitError as error:
             self._outcome = Failure(plan.name, error, diffs=plan.diffs, changed=True)
         else:

@@ -28,6 +28,7 @@ from ansible_collections.serverkit.core.plugins.module_utils._gateways.dumps.eng
 from ansible_collections.serverkit.core.plugins.module_utils._runner import (
     backup_quiet,
     backup_state,
+    restore_journals,
     restore_remains,
     restore_state,
 )
@@ -81,7 +82,9 @@ def take(
     chosen = options or TakeOptions()
     docker = Docker(host.commands)
     try:
-        _refuse_half_restored(app, sets, apps)
+        _refuse_half_restored(host, app, sets, apps)
+        # Of a run that was killed when the app that it made served already.
+        restore_journals.forget(apps, app)
         backup_state.begin(sets, reason)
         if docker.installed:
             backup_quiet.release_left(docker, sets)
@@ -93,14 +96,14 @@ def take(
     return manifest
 
 
-def _refuse_half_restored(app: str, sets: BackupSets, apps: str) -> None:
+def _refuse_half_restored(host: Host, app: str, sets: BackupSets, apps: str) -> None:
     """Keep half-restored data out of the sets: it would count as the newest, and thin out good ones."""
     attempted = f"back up the app {app}"
     remedy = "Run that restore again, which first finishes or takes back what was begun"
     cut_short = restore_state.journal(sets)
     if cut_short and cut_short.phase != "staging":
         raise ConflictError(attempted, f"a restore of its set {cut_short.set} was cut short", remedy)
-    if restore_remains.read(apps, app):
+    if restore_remains.Remains(host, apps).read(app):
         raise ConflictError(attempted, "it is being made of a backup set, and is not whole", remedy)
 
 

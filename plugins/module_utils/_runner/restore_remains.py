@@ -32,11 +32,10 @@ from ansible_collections.serverkit.core.plugins.module_utils._plan import app as
 from ansible_collections.serverkit.core.plugins.module_utils._runner.app_locks import lock_name
 from ansible_collections.serverkit.core.plugins.module_utils._runner.host import Host
 from ansible_collections.serverkit.core.plugins.module_utils._runner.links import Links
+from ansible_collections.serverkit.core.plugins.module_utils._runner.restore_journals import forget, path_of
 from ansible_collections.serverkit.core.plugins.module_utils._values import links as link_values
 from ansible_collections.serverkit.core.plugins.module_utils._values.links import ServerRequest
 from ansible_collections.serverkit.core.plugins.module_utils._values.outcome import Failure
-
-_DIRECTORY = "restores"
 
 
 @dataclass(frozen=True)
@@ -101,10 +100,7 @@ class Remains:
 
     def finish(self, name: str) -> None:
         """Forget about an app: it serves, or nothing is left of it."""
-        path = path_of(self._root, name)
-        files.remove(path)
-        with contextlib.suppress(OSError):  # another restore has its journal there
-            os.rmdir(os.path.dirname(path))
+        forget(self._root, name)
 
     def remove(self, journal: Journal, servers: Mapping[str, ServerRequest], lock: int) -> None:
         """Take away all that was made of an app, and nothing else. It can be repeated.
@@ -182,11 +178,6 @@ def read(root: str, name: str) -> Journal | None:
     except (ValueError, TypeError, KeyError):
         remedy = "Look at what there is of the app, and remove the file"
         raise HostError(f"read {path}", "it is damaged", remedy) from None
-
-
-def path_of(root: str, name: str) -> str:
-    """Return the path of an app's journal."""
-    return os.path.join(os.path.dirname(root), _DIRECTORY, f"{name}.json")
 
 
 def _dropped(app: str, link: str, engine: str) -> link_values.LinkRequest:

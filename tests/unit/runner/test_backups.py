@@ -20,12 +20,14 @@ from ansible_collections.serverkit.core.plugins.module_utils._edges.streams impo
 from ansible_collections.serverkit.core.plugins.module_utils._errors import HostError, ServerkitError
 from ansible_collections.serverkit.core.plugins.module_utils._gateways import archives, restic
 from ansible_collections.serverkit.core.plugins.module_utils._gateways.backup_sets import BackupSets
+from ansible_collections.serverkit.core.plugins.module_utils._gateways.dumps import engines
 from ansible_collections.serverkit.core.plugins.module_utils._gateways.registry import sqlite
 from ansible_collections.serverkit.core.plugins.module_utils._gateways.registry.store import open_registry
 from ansible_collections.serverkit.core.plugins.module_utils._gateways.settings import Settings
 from ansible_collections.serverkit.core.plugins.module_utils._plan.app import describe
 from ansible_collections.serverkit.core.plugins.module_utils._runner import (
     backup_taking,
+    backups,
     restore_remains,
     restore_state,
 )
@@ -39,7 +41,7 @@ from ansible_collections.serverkit.core.plugins.module_utils._values.backup impo
 from ansible_collections.serverkit.core.plugins.module_utils._values.backup_request import parse
 from ansible_collections.serverkit.core.plugins.module_utils._values.links import ServerRequest
 from ansible_collections.serverkit.core.plugins.module_utils._values.outcome import Failure, Outcome, Success
-from ansible_collections.serverkit.core.plugins.module_utils._values.records import DatabaseLink, PortLease
+from ansible_collections.serverkit.core.plugins.module_utils._values.records import AppRecord, DatabaseLink, PortLease
 from ansible_collections.serverkit.core.plugins.module_utils._values.template import BackupUse, Health
 from ansible_collections.serverkit.core.tests.unit.fakes import FakeCommands
 
@@ -187,6 +189,7 @@ def world(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> World:
     monkeypatch.setattr(backup_taking, "LinkConnections", FakeConnections)
     monkeypatch.setattr(backup_taking, "open_dumps", FakeDumps)
     monkeypatch.setattr(backup_taking, "Quiet", FakeQuiet)
+    monkeypatch.setattr(backups, "check_dump", lambda _engine, _stored, _path: None)  # of dumps that are made up
     made.deploy()
     return made
 
@@ -291,6 +294,16 @@ def test_an_app_that_is_half_made_gets_into_no_set(world: World) -> None:
     assert world.sets.identities() == ()
 
 
+def test_an_app_that_serves_is_whole_though_its_restore_was_killed_after_that(world: World) -> None:
+    unfinished = restore_remains.Remains(world.host, str(world.root / "apps"))
+    unfinished.begin(restore_remains.Journal("blog", "20260131T031500Z"))
+    with open_registry(Settings(), read_only=False) as registry, registry.transaction():
+        registry.put_app(AppRecord("blog", "wordpress", "1", "present", "0", confirmed=True))
+    assert facts(run(world))["set"]
+    # Once and for all: the app may be unconfirmed later, for other reasons.
+    assert restore_remains.read(str(world.root / "apps"), "blog") is None
+
+
 def test_check_mode_tells_what_would_be_in_the_set(world: World) -> None:
     outcome = run(world, check=True)
     assert isinstance(outcome, Success)
@@ -330,6 +343,15 @@ def test_old_sets_are_thinned_after_the_new_one_is_there(world: World) -> None:
     assert [made.id for made in world.sets.list()] == [third]
 
 
+def test_the_set_that_counts_stays_though_one_with_less_is_younger(world: World) -> None:
+    none = {"last": 1, "daily": 0, "weekly": 0, "monthly": 0}
+    whole = facts(run(world))["set"]
+    less = facts(run(world, exclude=["pages"]))["set"]
+    outcome = run(world, keep=none, max_age="1h")
+    assert (outcome.changed, facts(outcome)["set"], facts(outcome)["removed"]) == (False, whole, [])
+    assert [made.id for made in world.sets.list()] == [whole, less]
+
+
 def test_what_verified_asks_for(world: World) -> None:
     assert "there is none" in refusal(run(world, state="verified"))
     path = pathlib.Path(facts(run(world))["path"])
@@ -339,6 +361,12 @@ def test_what_verified_asks_for(world: World) -> None:
     assert "mariadb.sql.zst" in refusal(run(world, state="verified"))
     (path / "mysql" / "mariadb.sql.zst").write_text("maria")
     assert "there is none" in refusal(run(world, state="verified"))
+
+
+def test_a_dump_that_does_not_end_as_one_is_damaged(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    run(world)
+    monkeypatch.setattr(backups, "check_dump", engines.check_dump)
+    assert "does not end as a complete dump" in refusal(run(world, state="verified"))
 
 
 def test_an_app_that_is_not_there(world: World) -> None:

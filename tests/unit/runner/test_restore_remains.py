@@ -9,15 +9,20 @@ import dataclasses
 import pathlib
 
 import pytest
+from ansible_collections.serverkit.core.plugins.module_utils._edges import locks
 from ansible_collections.serverkit.core.plugins.module_utils._errors import HostError
 from ansible_collections.serverkit.core.plugins.module_utils._gateways.registry import sqlite
 from ansible_collections.serverkit.core.plugins.module_utils._gateways.registry.store import open_registry
 from ansible_collections.serverkit.core.plugins.module_utils._gateways.settings import Settings
 from ansible_collections.serverkit.core.plugins.module_utils._runner import restore_remains
+from ansible_collections.serverkit.core.plugins.module_utils._runner.apps import Apps
+from ansible_collections.serverkit.core.plugins.module_utils._runner.core import converge
 from ansible_collections.serverkit.core.plugins.module_utils._runner.host import Host
 from ansible_collections.serverkit.core.plugins.module_utils._runner.restore_remains import Journal, Remains
+from ansible_collections.serverkit.core.plugins.module_utils._values.app import AppRequest
+from ansible_collections.serverkit.core.plugins.module_utils._values.outcome import Success
 from ansible_collections.serverkit.core.plugins.module_utils._values.records import AppRecord
-from ansible_collections.serverkit.core.tests.unit.fakes import FakeCommands
+from ansible_collections.serverkit.core.tests.unit.fakes import FakeCommands, NoPrograms
 
 JOURNAL = Journal(
     "twin",
@@ -35,6 +40,8 @@ JOURNAL = Journal(
 @pytest.fixture
 def root(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> str:
     monkeypatch.setattr(sqlite, "PATH", str(tmp_path / "serverkit.db"))
+    keywords = locks.held.__wrapped__.__kwdefaults__  # type: ignore[attr-defined]
+    monkeypatch.setitem(keywords, "directory", str(tmp_path / "locks"))
     return str(tmp_path / "apps")
 
 
@@ -76,3 +83,13 @@ def test_a_damaged_journal_is_told(root: str, remains: Remains, text: str) -> No
     pathlib.Path(restore_remains.path_of(root, "twin")).write_text(text)
     with pytest.raises(HostError, match="it is damaged"):
         remains.read("twin")
+
+
+def test_an_app_that_was_removed_is_not_taken_for_an_unfinished_one(root: str, remains: Remains) -> None:
+    remains.begin(JOURNAL)
+    record(confirmed=True)
+    host = Host(NoPrograms(), Settings(), False, lambda _secret: None)
+    outcome = converge(Apps(host, {}, root), [AppRequest("twin", state="absent")], check=False)[0]
+    assert isinstance(outcome, Success), outcome
+    # Else the next restore would delete the data that the removal has left.
+    assert remains.read("twin") is None
