@@ -37,7 +37,8 @@ class Fetching:
 
         :param present: the set that is here; empty when none is that suits.
 
-        The repository is asked only where it may have a better one: the newest set of an app that has sets is here.
+        The repository is asked only where it may have a better one: the newest set of an app that has sets is here,
+        unless it is another host's that goes on making them.
 
         :raises HostError: when the repository cannot be read.
         :raises InputError: when a set of another host is wanted and no repository is given.
@@ -47,7 +48,7 @@ class Fetching:
                 reason = f"no set that {request.from_host} has made is here"
                 raise InputError(f"restore the app {request.app}", reason, "Give the repository that has it")
             return None
-        if present and request.until is None:
+        if present and (request.set or (request.until is None and not request.from_host)):
             return None
         with restic.opened(self._host.commands, self._repository) as opened:
             found = opened.snapshots(request.app, request.from_host or None)

@@ -229,6 +229,21 @@ def test_the_repository_is_asked_only_where_it_may_know_better(root: pathlib.Pat
     assert far.asked[-1] == "two"
 
 
+def test_the_newest_set_of_another_host_may_be_newer_than_the_one_that_was_fetched(
+    root: pathlib.Path, far: Opened
+) -> None:
+    wanted = {"from_host": "one"}  # which has made those that are here
+    far.identities = (OLD, NEW, "20260301T031500Z")
+    plan = planned(root, wanted, repository=REPOSITORY)
+    assert isinstance(plan, RestorePlan)
+    assert (plan.facts["set"], plan.facts["fetched"]) == ("20260301T031500Z", True)
+    far.identities = (OLD, NEW)
+    plan = planned(root, wanted, repository=REPOSITORY)
+    assert isinstance(plan, RestorePlan)
+    assert (plan.facts["set"], plan.facts["fetched"]) == (NEW, False)
+    assert far.asked == ["one", "one"]
+
+
 def test_a_set_that_comes_damaged_leaves_nothing(
     tmp_path: pathlib.Path, far: Opened, monkeypatch: pytest.MonkeyPatch
 ) -> None:
