@@ -33,7 +33,8 @@ class Draft:
     :param link: as it is to be; of one that goes away, as it is.
     :param row: what the registry has of it.
     :param stored: what the app's `.env` has of it.
-    :param server: None where a link is absent already, so that no server has to be asked.
+    :param server: None where a link is absent already, so that no server has to be asked, or `lost`.
+    :param lost: the server was in a container of an app that is gone with its data.
     """
 
     request: LinkRequest
@@ -42,6 +43,7 @@ class Draft:
     stored: Secret
     server: Server | None
     access: Access | None = None
+    lost: bool = False
 
     @property
     def name(self) -> str:

@@ -19,7 +19,7 @@ from ansible_collections.serverkit.core.plugins.module_utils._edges import rando
 from ansible_collections.serverkit.core.plugins.module_utils._errors import ConflictError, HostError, ServerkitError
 from ansible_collections.serverkit.core.plugins.module_utils._gateways.databases.engines import open_engine
 from ansible_collections.serverkit.core.plugins.module_utils._gateways.registry.store import open_registry
-from ansible_collections.serverkit.core.plugins.module_utils._plan import link_changes, links
+from ansible_collections.serverkit.core.plugins.module_utils._plan import link_changes, link_order, links
 from ansible_collections.serverkit.core.plugins.module_utils._plan.link_changes import Secret
 from ansible_collections.serverkit.core.plugins.module_utils._runner.host import Host
 from ansible_collections.serverkit.core.plugins.module_utils._runner.link_plan import (
@@ -137,6 +137,9 @@ class Planner:
         if row is None or (gone and not request.drop):
             nothing = DatabaseLink(request.app, request.link, request.engine, "", "", "", "", "", 0)
             return Draft(request, row or nothing, row, stored, None)
+        place = link_order.server_app(row)
+        if place and self._apps.is_gone(place):
+            return Draft(request, row, row, stored, None, lost=True)
         engine = engine_name(row.engine)
         server = self._servers.find(request.app, engine, request.server)
         if server.identity != row.server:
@@ -203,7 +206,7 @@ class Planner:
     def _absent(self, draft: Draft, state: DatabaseState) -> LinkPlan:
         drop = draft.request.drop and draft.row is not None
         unlinked = draft.row is None or draft.row.options.get(links.STATE) == links.UNLINKED
-        leaves = draft.server is not None and bool(state.logins or drop or not unlinked)
+        leaves = (draft.server is not None or draft.lost) and bool(state.logins or drop or not unlinked)
         plan = LinkPlan(draft, state, Secret(), leaves=leaves, recorded=not leaves)
         if not leaves:
             return plan

@@ -133,9 +133,10 @@ class ServerWork:
 
     def _leave(self) -> None:
         plan, link = self.plan, self.plan.draft.link
-        self._engine.drop_user(self._access)
-        if plan.draft.request.drop:
-            self._engine.drop_database(self._access)
+        if not plan.draft.lost:
+            self._engine.drop_user(self._access)
+            if plan.draft.request.drop:
+                self._engine.drop_database(self._access)
         # Last: until here a killed run is seen to be unfinished.
         with self._registry.transaction():
             row = plan.row

@@ -123,6 +123,15 @@ class LinkedApps:
         """
         return {name: self._read(name) for name in names}
 
+    def is_gone(self, name: str) -> bool:
+        """Whether the host has nothing of an app any more, as after `purge: true`: no file, container or volume.
+
+        :raises HostError: when Docker does not answer.
+        """
+        if AppDirectory(name, self._root).exists:
+            return False
+        return not self._docker.installed or not (self._docker.containers(name) or self._docker.volumes().get(name))
+
     def _read(self, name: str) -> LinkedApp:
         draft = self._draft(AppRequest(name), Links())
         release = description(draft) if COMPOSE_FILE in draft.files else None

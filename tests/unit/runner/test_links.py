@@ -41,6 +41,7 @@ from ansible_collections.serverkit.core.plugins.module_utils._values.database im
     Login,
 )
 from ansible_collections.serverkit.core.plugins.module_utils._values.outcome import Diff, Failure, Outcome, Success
+from ansible_collections.serverkit.core.plugins.module_utils._values.records import DatabaseLink
 from ansible_collections.serverkit.core.tests.unit.fakes import NoPrograms
 
 
@@ -66,6 +67,7 @@ class World:
     sick: str = ""  # the one app that does not get healthy
     unreadable: str = ""  # the app whose .env cannot be read
     two_passwords: bool = True
+    gone: str = ""  # the app that was purged
 
     def call(self, name: str) -> None:
         self.calls.append(name)
@@ -163,6 +165,9 @@ class Apps:
         if self.world.unreadable in names:
             raise HostError("read .env", "it is damaged")
         return {name: LinkedApp(name, False, dict(self.world.told.get(name, {})), None, ()) for name in names}
+
+    def is_gone(self, name: str) -> bool:
+        return name == self.world.gone
 
     def plan(self, wanted: Sequence[LinkedRequest]) -> list[LinkedPlan | Failure]:
         self.wanted = {request.name: dict(request.secrets) for request in wanted}
@@ -541,3 +546,21 @@ def test_the_lock_is_that_of_the_app(world: World) -> None:
     host = Host(NoPrograms(), Settings(), False, lambda secret: None)
     wanted = [values.parse({"app": "blog", "engine": engine}) for engine in ("redis", "postgresql")]
     assert runner.Links(host, {}).locks([*wanted, replace(wanted[0], app="shop")]) == ["app-blog", "app-shop"]
+
+
+def test_a_link_whose_server_was_purged_with_its_app_goes_without_it(world: World) -> None:
+    server = "postgresql:///shared/db:5432"
+    row = DatabaseLink("blog", "postgresql", "postgresql", server, "blog", "blog", "owner", "shared-db-1", 5432)
+    with open_registry(Settings(), read_only=False) as registry, registry.transaction():
+        registry.put_link(row)
+    gone = {"state": "absent", "drop": True, "server": {"app": "shared", "service": "db", "user": "postgres"}}
+    assert "no container of it runs" in failed(run(gone)[0])
+    assert rows() == [("blog", "blog", "linked")]
+    world.gone = "shared"
+    assert run(gone, check=True)[0].changed
+    outcome = run(gone)[0]
+    assert isinstance(outcome, Success), outcome
+    assert outcome.changed
+    assert rows() == []
+    assert not run(gone)[0].changed
+    assert not {"drop_user", "drop_database"} & set(world.calls)
