@@ -53,6 +53,7 @@ def plan(parts: Parts, manifest: Manifest, request: RestoreRequest) -> DataPlan:
     volumes = [each for each in archives if each in manifest.volumes]
     binds = [each for each in archives if each in manifest.binds]
     _check_volumes(parts, volumes)
+    check_binds([each.source for each in binds])
     sources += [Source("volume", each.name, each.source, each) for each in volumes]
     sources += [Source("bind", each.name, each.source, each) for each in _outermost(binds)]
     _check_room(parts, sources)
@@ -87,6 +88,19 @@ def _check_volumes(parts: Parts, volumes: Sequence[TreeArchive]) -> None:
         if strangers:
             reason = f"it is mounted by {', '.join(strangers)}, which would go on with the former content"
             raise ConflictError(f"restore the volume {each.source}", reason, "Stop that first")
+
+
+def check_binds(paths: Sequence[str]) -> None:
+    """Make sure that another directory can take the place of each: the kernel renames none that is a mount point.
+
+    :raises ConflictError: when one is a file system of its own.
+    """
+    for path in filter(os.path.ismount, paths):
+        raise ConflictError(
+            f"restore {path}",
+            "it is a mount point, so that no other directory can take its place",
+            "Name the other parts of the set; its archive can be unpacked by hand",
+        )
 
 
 def _outermost(binds: Sequence[TreeArchive]) -> list[TreeArchive]:
