@@ -85,7 +85,12 @@ class Program:
         return 0
 
     def _apps(self) -> Sequence[str]:
-        return tuple(self._chosen.app) or wanted_apps(self._settings, self._host)
+        if self._chosen.app:
+            return tuple(self._chosen.app)
+        wanted = wanted_apps(self._settings, self._host)
+        for app in wanted.unfinished:
+            self._say(f"{app}: left out, since a restore or a drill that makes it has not come to its end", bad=True)
+        return wanted.apps
 
     def _backed_up(self, app: str, options: Mapping[str, Any]) -> list[Outcome]:
         item = {**_DEFAULTS, **self._settings.item(app)}

@@ -16,7 +16,7 @@ from ansible_collections.serverkit.core.plugins.module_utils import _program as 
 from ansible_collections.serverkit.core.plugins.module_utils._edges import locks
 from ansible_collections.serverkit.core.plugins.module_utils._errors import HostError
 from ansible_collections.serverkit.core.plugins.module_utils._gateways import settings
-from ansible_collections.serverkit.core.plugins.module_utils._runner.backup_status import BackupStatus
+from ansible_collections.serverkit.core.plugins.module_utils._runner.backup_status import BackupStatus, WantedApps
 from ansible_collections.serverkit.core.plugins.module_utils._values.backup_request import BackupRequest
 from ansible_collections.serverkit.core.plugins.module_utils._values.outcome import Failure, Outcome, Success
 from ansible_collections.serverkit.core.plugins.module_utils._values.restore import RestoreRequest
@@ -125,3 +125,14 @@ def test_secrets_of_the_settings_are_not_said(tmp_path: pathlib.Path, capsys: py
     told = capsys.readouterr()
     assert "broken: FAILED" in told.err
     assert "the-pass-word" not in told.out + told.err
+
+
+def test_an_app_that_is_left_out_is_told(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(program, "wanted_apps", lambda _settings, _host: WantedApps(("blog",), ("blog-drill",)))
+    path = tmp_path / "backup.yaml"
+    path.write_text("max_age: 26h\n")
+    assert program.main(["--config", str(path), "backup"]) == 0
+    assert [item.app for item in FakeResource.seen] == ["blog"]
+    assert "blog-drill: left out, since a restore or a drill" in capsys.readouterr().err

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ansible_collections.serverkit.core.plugins.module_utils._errors import ServerkitError
+from ansible_collections.serverkit.core.plugins.module_utils._errors import HostError, ServerkitError
 from ansible_collections.serverkit.core.plugins.module_utils._gateways import app_files, backup_sets
 from ansible_collections.serverkit.core.plugins.module_utils._gateways.backup_sets import BackupSets
 from ansible_collections.serverkit.core.plugins.module_utils._gateways.backup_settings import BackupSettings
@@ -49,22 +49,39 @@ class BackupStatus:
         return {**told, "ok": not self.problems, "problems": list(self.problems)}
 
 
-def wanted_apps(settings: BackupSettings, host: Host, root: str = app_files.ROOT) -> tuple[str, ...]:
+@dataclass(frozen=True)
+class WantedApps:
+    """The apps of this host that are to have backups.
+
+    :ivar unfinished: those that none is made of now, since a restore or a drill makes them of one, or was cut short.
+    """
+
+    apps: tuple[str, ...]
+    unfinished: tuple[str, ...] = ()
+
+
+def wanted_apps(settings: BackupSettings, host: Host, root: str = app_files.ROOT) -> WantedApps:
     """Return the apps of this host that are to have backups.
 
     :param root: where the apps' directories are.
-
     :raises ServerkitError: when the registry cannot be read.
     """
-    apps = settings.apps
-    if not apps:
-        with open_registry(host.settings, read_only=True) as opened:
-            # One that was removed with its data kept has data to lose still.
-            known = {*opened.apps(), *(link.app for link in opened.links())}
-        # What a restore or a drill is making is made of a backup.
-        remains = Remains(host, root)
-        apps = tuple(app for app in known if remains.read(app) is None)
-    return tuple(sorted(set(apps) - set(settings.exclude_apps)))
+    if settings.apps:
+        return WantedApps(tuple(sorted(set(settings.apps) - set(settings.exclude_apps))))
+    with open_registry(host.settings, read_only=True) as opened:
+        # One that was removed with its data kept has data to lose still.
+        known = {*opened.apps(), *(link.app for link in opened.links())} - set(settings.exclude_apps)
+    remains = Remains(host, root)
+    unfinished = {app for app in known if _is_unfinished(remains, app)}
+    return WantedApps(tuple(sorted(known - unfinished)), tuple(sorted(unfinished)))
+
+
+def _is_unfinished(remains: Remains, app: str) -> bool:
+    try:
+        return remains.read(app) is not None
+    except HostError:
+        # Its journal is damaged. The backup of this app will say so, and those of the others are made.
+        return False
 
 
 def statuses(apps: Sequence[str], settings: BackupSettings) -> tuple[BackupStatus, ...]:

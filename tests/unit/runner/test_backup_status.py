@@ -12,10 +12,22 @@ import pytest
 from ansible_collections.serverkit.core.plugins.module_utils._errors import HostError, InputError
 from ansible_collections.serverkit.core.plugins.module_utils._gateways.backup_sets import BackupSets
 from ansible_collections.serverkit.core.plugins.module_utils._gateways.backup_settings import BackupSettings
+from ansible_collections.serverkit.core.plugins.module_utils._gateways.registry import sqlite
+from ansible_collections.serverkit.core.plugins.module_utils._gateways.registry.store import open_registry
+from ansible_collections.serverkit.core.plugins.module_utils._gateways.settings import Settings
 from ansible_collections.serverkit.core.plugins.module_utils._plan import manifest as manifests
 from ansible_collections.serverkit.core.plugins.module_utils._runner import backup_state
-from ansible_collections.serverkit.core.plugins.module_utils._runner.backup_status import BackupStatus, statuses
+from ansible_collections.serverkit.core.plugins.module_utils._runner.backup_status import (
+    BackupStatus,
+    WantedApps,
+    statuses,
+    wanted_apps,
+)
+from ansible_collections.serverkit.core.plugins.module_utils._runner.host import Host
+from ansible_collections.serverkit.core.plugins.module_utils._runner.restore_remains import Journal, Remains, path_of
 from ansible_collections.serverkit.core.plugins.module_utils._values.backup import Manifest, StoredFile, new_set_id
+from ansible_collections.serverkit.core.plugins.module_utils._values.records import AppRecord
+from ansible_collections.serverkit.core.tests.unit.fakes import FakeCommands
 
 
 def settings(root: pathlib.Path, **changes: object) -> BackupSettings:
@@ -85,3 +97,28 @@ def test_one_that_is_not_elsewhere_is_told(tmp_path: pathlib.Path) -> None:
 def test_a_limit_that_is_none_is_refused(tmp_path: pathlib.Path) -> None:
     with pytest.raises(InputError, match="no duration"):
         status(tmp_path, max_age="yesterday")
+
+
+@pytest.fixture
+def host(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> Host:
+    monkeypatch.setattr(sqlite, "PATH", str(tmp_path / "serverkit.db"))
+    with open_registry(Settings(), read_only=False) as registry, registry.transaction():
+        for name in ("blog", "blog-drill", "shop"):
+            registry.put_app(AppRecord(name, "wordpress", "1", "present", "0"))
+    return Host(FakeCommands(), Settings(), False, lambda _secret: None)
+
+
+def test_what_a_cut_off_drill_has_left_is_no_app_to_be_backed_up(tmp_path: pathlib.Path, host: Host) -> None:
+    root = str(tmp_path / "apps")
+    assert wanted_apps(BackupSettings(), host, root) == WantedApps(("blog", "blog-drill", "shop"))
+    Remains(host, root).begin(Journal("blog-drill", "20260131T031500Z", drill=True))
+    assert wanted_apps(BackupSettings(), host, root) == WantedApps(("blog", "shop"), ("blog-drill",))
+    assert wanted_apps(BackupSettings(exclude_apps=("shop", "blog-drill")), host, root) == WantedApps(("blog",))
+    assert wanted_apps(BackupSettings(apps=("shop",)), host, root) == WantedApps(("shop",))
+
+
+def test_a_damaged_journal_keeps_no_other_app_from_its_backup(tmp_path: pathlib.Path, host: Host) -> None:
+    path = pathlib.Path(path_of(str(tmp_path / "apps"), "shop"))
+    path.parent.mkdir()
+    path.write_text("{")
+    assert wanted_apps(BackupSettings(), host, str(tmp_path / "apps")).apps == ("blog", "blog-drill", "shop")
