@@ -28,7 +28,8 @@ options:
   state: &state
     description:
       - With V(present), a set is made. With V(verified), nothing is changed, the newest set is read back, and the task
-        fails when there is none, when it is damaged, or when it is older than O(max_age).
+        fails when there is none, when it is damaged, or when it is older than O(max_age). A dump that does not begin or
+        end as its engine's do counts as damaged.
     type: str
     choices: [present, verified]
     default: present

@@ -17,10 +17,11 @@ import json
 import os
 import re
 import stat
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from ansible_collections.serverkit.core.plugins.module_utils._edges import files, streams, trees
+from ansible_collections.serverkit.core.plugins.module_utils._edges.streams import Stored
 from ansible_collections.serverkit.core.plugins.module_utils._errors import HostError, InputError, ServerkitError
 from ansible_collections.serverkit.core.plugins.module_utils._plan import manifest as manifests
 from ansible_collections.serverkit.core.plugins.module_utils._values.backup import Manifest, StoredFile, order, set_id
@@ -32,6 +33,8 @@ FOLDERS = ("mysql", "postgres", "redis", "mongodb", "volumes", "binds")
 
 _STATE = "state.json"
 _UNFINISHED = re.compile(r"\.[0-9]{8}T[0-9]{6}Z(-[0-9]{1,3})?\.(partial|removed)")
+# How `files.write` calls the new notes until they are whole.
+_UNWRITTEN = f".{_STATE}."
 
 
 def apps(root: str = ROOT) -> tuple[str, ...]:
@@ -74,9 +77,12 @@ class BackupSets:
         """Return a set's manifest."""
         return self._load(self.path(identity), identity)
 
-    def verify(self, identity: str) -> Manifest:
-        """Read all of a set back: each file has the recorded length and SHA-256, and can be decompressed."""
-        return self._verify(self.path(identity), identity)
+    def verify(self, identity: str, check_dump: Callable[[str, Stored, str], None] | None = None) -> Manifest:
+        """Read all of a set back: each file has the recorded length and SHA-256, and can be decompressed.
+
+        :param check_dump: looks at each dump besides, given its engine, what was read and its path.
+        """
+        return self._verify(self.path(identity), identity, check_dump)
 
     def begin(self, identity: str, folders: Iterable[str] = FOLDERS) -> str:
         """Make the directory for a new set, and remove what killed runs have left. Return its path."""
@@ -114,9 +120,12 @@ class BackupSets:
         return manifest
 
     def abandon(self) -> None:
-        """Remove unfinished sets, and finish removals that were cut short."""
+        """Remove unfinished sets and notes, and finish removals that were cut short."""
         for name in self.leftovers():
             trees.remove(os.path.join(self.directory, name))
+        for name in _names(self.directory):
+            if name.startswith(_UNWRITTEN):
+                files.remove(os.path.join(self.directory, name))
 
     def leftovers(self) -> tuple[str, ...]:
         """Return the names of what `abandon` removes."""
@@ -171,12 +180,19 @@ class BackupSets:
             raise InputError(f"use {where}", reason, "Use another set, or put this one where it was")
         return manifest
 
-    def _verify(self, directory: str, identity: str) -> Manifest:
+    def _verify(
+        self, directory: str, identity: str, check_dump: Callable[[str, Stored, str], None] | None = None
+    ) -> Manifest:
         manifest = self._load(directory, identity)
+        engines = {dump.file.path: dump.engine for dump in manifest.databases}
         for file in manifest.files:
             _check_length(directory, file)
         for file in manifest.files:
-            _check_content(directory, file)
+            found = _check_content(directory, file)
+            if check_dump and file.path in engines:
+                path = os.path.join(directory, file.path)
+                with _unless_damaged(path):
+                    check_dump(engines[file.path], found, path)
         return manifest
 
 
@@ -199,16 +215,23 @@ def _check_length(directory: str, file: StoredFile) -> None:
         raise _damaged(path, f"it has {status.st_size} bytes, and the manifest says {file.size}")
 
 
-def _check_content(directory: str, file: StoredFile) -> None:
+def _check_content(directory: str, file: StoredFile) -> Stored:
     path = os.path.join(directory, file.path)
-    try:
+    with _unless_damaged(path):
         found = streams.check(path)
-    except HostError as error:
-        raise _damaged(path, error.reason) from error
     if found.sha256 != file.sha256:
         raise _damaged(path, f"its SHA-256 is {found.sha256}, and the manifest says {file.sha256}")
     if found.content_size != file.content_size:
         raise _damaged(path, f"{found.content_size} bytes are in it, and the manifest says {file.content_size}")
+    return found
+
+
+@contextlib.contextmanager
+def _unless_damaged(path: str) -> Iterator[None]:
+    try:
+        yield
+    except HostError as error:
+        raise _damaged(path, error.reason) from error
 
 
 def _damaged(path: str, reason: str) -> InputError:

@@ -23,6 +23,7 @@ from ansible_collections.serverkit.core.plugins.module_utils._errors import Host
 from ansible_collections.serverkit.core.plugins.module_utils._gateways import app_files, backup_sets, restic
 from ansible_collections.serverkit.core.plugins.module_utils._gateways.backup_sets import BackupSets
 from ansible_collections.serverkit.core.plugins.module_utils._gateways.docker import Docker
+from ansible_collections.serverkit.core.plugins.module_utils._gateways.dumps.engines import check_dump
 from ansible_collections.serverkit.core.plugins.module_utils._gateways.restic import Restic
 from ansible_collections.serverkit.core.plugins.module_utils._plan.retention import thinned
 from ansible_collections.serverkit.core.plugins.module_utils._runner import backup_state
@@ -122,7 +123,7 @@ class Backups:
             newest if fresh else None,
             takes=not fresh,
             copies=copies,
-            removed=self._thinned(request, there, new=not fresh),
+            removed=self._thinned(request, there, spared=newest.id if newest and fresh else ""),
             warnings=_warnings(sets, contents),
         )
         lines = "".join(f"{each}\n" for each in plan.removed)
@@ -131,15 +132,19 @@ class Backups:
         facts = facts_of(sets, newest, copied) if newest and fresh else {"left_out": dict(contents.left_out)}
         return replace(plan, diffs=(*taken, *gone), facts={**facts, "removed": list(plan.removed)})
 
-    def _thinned(self, request: BackupRequest, there: Sequence[Manifest], *, new: bool) -> tuple[str, ...]:
+    def _thinned(self, request: BackupRequest, there: Sequence[Manifest], *, spared: str) -> tuple[str, ...]:
+        """Return the sets to remove.
+
+        :param spared: the one that counts, which need not be the newest; empty where one is still to be made.
+        """
         if request.keep is None:
             return ()
         sets = [(each.id, each.reason) for each in there]
         known = {each.id for each in there}
-        if new:
+        if not spared:
             now = dt.datetime.now(dt.timezone.utc)
             sets.append((new_set_id(now, frozenset(known)), self._reason))
-        return tuple(each for each in thinned(sets, request.keep) if each in known)
+        return tuple(each for each in thinned(sets, request.keep) if each in known - {spared})
 
     # Carrying out
 
@@ -170,7 +175,7 @@ class Backups:
                         self._host, request.app, lock, self._reason, request.options, root=self._root, apps=self._apps
                     )
                     changed = True
-                removed = self._thinned(request, sets.list(), new=False)
+                removed = self._thinned(request, sets.list(), spared=manifest.id)
                 sets.remove(removed)
                 changed = changed or bool(removed)
             # Without the lock: it may take hours, and touches nothing of the app.
@@ -242,7 +247,7 @@ def _verified(request: BackupRequest, sets: BackupSets) -> BackupPlan:
     if request.max_age is not None and age(newest) > request.max_age:
         old = f"the newest one, {newest.id}, is {age(newest) // 3600} hours old"
         raise HostError(attempted, f"{old}{f'; {trouble}' if trouble else ''}", "Run serverkit_backup, or its timer")
-    manifest = sets.verify(newest.id)
+    manifest = sets.verify(newest.id, check_dump)
     copied = backup_state.read(sets).get(backup_state.SNAPSHOTS) or {}
     warnings = (trouble,) if trouble else ()
     return BackupPlan(request, manifest, facts={**facts_of(sets, manifest, copied), "removed": []}, warnings=warnings)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 from ansible_collections.serverkit.core.plugins.module_utils._errors import InputError
 from ansible_collections.serverkit.core.plugins.module_utils._values import names
@@ -20,8 +20,6 @@ from ansible_collections.serverkit.core.plugins.module_utils._values.links impor
 from ansible_collections.serverkit.core.plugins.module_utils._values.restore import servers
 
 BackupState = Literal["present", "verified"]
-
-STATES: tuple[BackupState, ...] = get_args(BackupState)
 
 _DURATION = re.compile(r"([1-9][0-9]{0,4})([mhdw])")
 _SECONDS = {"m": 60, "h": 3600, "d": 86400, "w": 604800}

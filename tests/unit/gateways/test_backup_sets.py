@@ -103,3 +103,12 @@ def test_what_nobody_may_read_is_an_error(sets: BackupSets) -> None:
         sets.list()
     with pytest.raises(HostError, match="make the directory"):
         sets.begin(IDS[0])
+
+
+def test_notes_that_were_never_finished_go_with_the_next_set(sets: BackupSets) -> None:
+    sets.put_state({"kept": []})
+    for name in (".state.json.a1b2c3", ".state.json.x_y"):
+        pathlib.Path(sets.directory, name).write_text("{")
+    pathlib.Path(sets.directory, ".state.jsonx").write_text("somebody's")
+    sets.begin(IDS[0])
+    assert sorted(os.listdir(sets.directory)) == [f".{IDS[0]}.partial", ".state.jsonx", "state.json"]

@@ -72,8 +72,9 @@ class DatabaseDumps(abc.ABC):
         :raises HostError: also when the dump does not end as a complete one does.
         """
 
+    @staticmethod
     @abc.abstractmethod
-    def check(self, stored: streams.Stored, path: str) -> None:
+    def check(stored: streams.Stored, path: str) -> None:
         """Check that a dump that was read back is whole, as far as that can be told without a server.
 
         :param stored: what `streams.check(path)` returned.

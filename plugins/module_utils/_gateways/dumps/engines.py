@@ -8,13 +8,14 @@
 
 from __future__ import annotations
 
+from ansible_collections.serverkit.core.plugins.module_utils._edges.streams import Stored
 from ansible_collections.serverkit.core.plugins.module_utils._gateways.databases.base import DatabaseEngine
 from ansible_collections.serverkit.core.plugins.module_utils._gateways.dumps.base import DatabaseDumps
 from ansible_collections.serverkit.core.plugins.module_utils._gateways.dumps.mongodb import MongodbDumps
 from ansible_collections.serverkit.core.plugins.module_utils._gateways.dumps.mysql import MysqlDumps
 from ansible_collections.serverkit.core.plugins.module_utils._gateways.dumps.postgresql import PostgresqlDumps
 from ansible_collections.serverkit.core.plugins.module_utils._gateways.dumps.redis import RedisDumps
-from ansible_collections.serverkit.core.plugins.module_utils._values.database import Engine
+from ansible_collections.serverkit.core.plugins.module_utils._values.database import Engine, engine_name
 
 _DUMPS: dict[Engine, type[DatabaseDumps]] = {
     "mysql": MysqlDumps,
@@ -25,9 +26,14 @@ _DUMPS: dict[Engine, type[DatabaseDumps]] = {
 }
 
 
-def dumps_class(engine: Engine) -> type[DatabaseDumps]:
-    """Return what dumps an engine's databases, for what can be told without a server: where a dump goes."""
-    return _DUMPS[engine]
+def check_dump(engine: str, stored: Stored, path: str) -> None:
+    """Check that a dump that was read back is whole, as far as that can be told without a server.
+
+    :param engine: as the manifest has it.
+    :param stored: what `streams.check(path)` returned.
+    :raises HostError: when it does not begin or end as such a dump does.
+    """
+    _DUMPS[engine_name(engine)].check(stored, path)
 
 
 def open_dumps(engine: DatabaseEngine, scratch: str) -> DatabaseDumps:

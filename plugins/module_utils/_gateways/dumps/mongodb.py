@@ -71,7 +71,7 @@ class MongodbDumps(DatabaseDumps):
         try:
             if counting.error:
                 raise counting.error
-            self._ends_well(stored, path, empty=not counting.rows)
+            _ends_well(stored, path, empty=not counting.rows)
             after = self._server.estimates(access.database)
         except BaseException:
             os.unlink(path)
@@ -79,18 +79,13 @@ class MongodbDumps(DatabaseDumps):
         changed = {name for name in before.keys() | after.keys() if before.get(name) != after.get(name)}
         return Dumped(stored, counting.rows, tuple(sorted(changed)), self._server.version())
 
-    def check(self, stored: streams.Stored, path: str) -> None:
+    @staticmethod
+    def check(stored: streams.Stored, path: str) -> None:
         with streams.read(path) as parts:
             head = next(parts, b"")
         if not head.startswith(_MAGIC):
             raise HostError(f"read the dump {path}", "it is none of mongodump's", "Use another backup")
-        self._ends_well(stored, path, empty=stored.content_size == len(stored.tail) and _METADATA not in stored.tail)
-
-    def _ends_well(self, stored: streams.Stored, path: str, *, empty: bool) -> None:
-        """Check that the last collection of an archive is whole; one of no collections ends after its head."""
-        if not (_LAST.search(stored.tail) or (empty and stored.tail.endswith(_TERMINATOR))):
-            reason = "it does not end as a complete archive of mongodump does"
-            raise HostError(f"read the dump {path}", reason, "Run the backup again, or use another one")
+        _ends_well(stored, path, empty=stored.content_size == len(stored.tail) and _METADATA not in stored.tail)
 
     # --- load ---
 
@@ -144,6 +139,13 @@ class MongodbDumps(DatabaseDumps):
                         "it is a time series, which MongoDB cannot move to another database",
                         "Restore the app under another name (as), and take over from there",
                     )
+
+
+def _ends_well(stored: streams.Stored, path: str, *, empty: bool) -> None:
+    """Check that the last collection of an archive is whole; one of no collections ends after its head."""
+    if not (_LAST.search(stored.tail) or (empty and stored.tail.endswith(_TERMINATOR))):
+        reason = "it does not end as a complete archive of mongodump does"
+        raise HostError(f"read the dump {path}", reason, "Run the backup again, or use another one")
 
 
 class _Counting(threading.Thread):

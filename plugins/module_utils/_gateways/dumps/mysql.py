@@ -94,7 +94,8 @@ class MysqlDumps(DatabaseDumps):
                     raise
         return Dumped(stored, rows, moving, self.engine.version())
 
-    def check(self, stored: streams.Stored, path: str) -> None:
+    @staticmethod
+    def check(stored: streams.Stored, path: str) -> None:
         if not is_complete(stored.tail):
             raise HostError(f"use the dump {path}", "it does not end as a complete dump of MySQL or MariaDB does")
 

@@ -55,7 +55,8 @@ class RedisDumps(DatabaseDumps):
             raise
         return Dumped(stored, {"keys": tally.keys}, ("keys",) if tally.mortal else (), self.engine.version())
 
-    def check(self, stored: streams.Stored, path: str) -> None:
+    @staticmethod
+    def check(stored: streams.Stored, path: str) -> None:
         _number(stored.tail.rstrip(b"\n").rpartition(b"\n")[2], path)
 
     def load(self, path: str, access: Access) -> None:
