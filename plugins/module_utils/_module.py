@@ -53,7 +53,21 @@ def one_or_list(item: Options, list_option: str, key: str, more: Options | None 
 
 
 class _Module(AnsibleModule):  # type: ignore[misc] # ansible-core has no types
-    """Logs on the host how it was called, but for secrets."""
+    """Tells how it was called, but for secrets: on the host, in its log, and in results."""
+
+    _accepted = False
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self._accepted = True
+
+    def fail_json(self, msg: str, **result: Any) -> NoReturn:
+        # Ansible shows how a module was called, with all that it has not found to be a secret: neither what a name that
+        # it does not know has, nor, when a text stands where a mapping belongs, anything at all.
+        if not self._accepted:
+            result = {**result, "invocation": {"module_args": {}}}
+        super().fail_json(msg, **result)
+        raise AssertionError("fail_json returned")
 
     def _log_invocation(self) -> None:
         # Ansible logs a list of items as Python writes it, and looks for secrets in that text as they are: one with a

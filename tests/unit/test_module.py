@@ -1,7 +1,7 @@
 # Copyright: serverkit.core contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a module logs on the host about how it was called."""
+"""What a module tells about how it was called: in the log of the host, and in its result."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.testing import patch_module_args
-from ansible_collections.serverkit.core.plugins.modules import serverkit_app, serverkit_domain
+from ansible_collections.serverkit.core.plugins.modules import serverkit_app, serverkit_db_link, serverkit_domain
 
 SECRETS = ["hunter2'\"", "two\nlines", "back\\slash"]
 
@@ -58,3 +58,23 @@ def test_a_short_number_in_a_secret_dictionary_blots_nothing_out(
     logged(monkeypatch, {"app": "Bad53-hunter2hunter2", "name": "a.com", "acme": acme}, serverkit_domain)
     message = json.loads(capsys.readouterr().out)["msg"]
     assert "Bad53-********" in message
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"server": "hunter2-as-a-word"},
+        {"pasword": "hunter2"},
+        {"server": {"host": "localhost", "pasword": "hunter2"}},
+        {"engine": "oracle"},
+    ],
+)
+def test_nothing_is_shown_of_arguments_that_ansible_refuses(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], wrong: dict[str, Any]
+) -> None:
+    item = {"app": "blog", "engine": "mariadb", "password": "hunter2-right", **wrong}
+    for arguments in (item, {"links": [item]}):
+        text = logged(monkeypatch, {**arguments, "_ansible_inject_invocation": True}, serverkit_db_link)
+        result = capsys.readouterr().out
+        assert json.loads(result)["failed"] is True
+        assert "hunter2" not in result + text
