@@ -15,7 +15,7 @@ import base64
 import re
 import secrets
 import string
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
 _WINDOW = 10
 _RUN = re.compile(rf"[A-Za-z0-9]{{{_WINDOW},}}")
@@ -48,10 +48,6 @@ class Scanner:
             self._traces[trace] = name
         self.names.add(name)
         return secret
-
-    def add_all(self, found: Mapping[str, str]) -> None:
-        for name, secret in found.items():
-            self.add(name, secret)
 
     def find(self, text: str) -> list[str]:
         """Return a line for each secret that there is, with what stands around it."""

@@ -9,46 +9,33 @@ All runs happen once, for the whole file. The tests then look through what they 
 from __future__ import annotations
 
 import copy
-import io
 import re
-import string
 import subprocess
-import tarfile
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
 import yaml
-from ansible_collections.serverkit.core.plugins.module_utils._plan import dotenv
-from ansible_collections.serverkit.core.tests.integration.playbook_host import (
-    IMAGE,
-    PlaybookHost,
-    Run,
-    host_for_playbooks,
-)
+from ansible_collections.serverkit.core.tests.integration.playbook_host import IMAGE, PlaybookHost, host_for_playbooks
 from ansible_collections.serverkit.core.tests.integration.postgresql_server import Cluster
-from ansible_collections.serverkit.core.tests.integration.secrets_scan import Scanner, awkward, marker
+from ansible_collections.serverkit.core.tests.integration.secrets_evidence import (
+    PRINTABLE,
+    Evidence,
+    collect_files,
+    run_tasks,
+    task,
+    tell,
+    watched,
+)
+from ansible_collections.serverkit.core.tests.integration.secrets_scan import marker
 
 pytestmark = [pytest.mark.real, pytest.mark.testbed]
 
-PRINTABLE = string.printable[62:95] + "$HOME ${MODE} $$ $(id) \\n %s äß€😀 '' \"\" \\"
 _KEY_LINES = [f"{marker(31)}+/{marker(31)}" for _index in range(40)]
 KEY = "\n".join(["-----BEGIN KEY-----", *_KEY_LINES, "-----END KEY-----", ""])
 
-# Tells all of its secrets in every encoding there is, and dies of it.
-TELL = """
-import base64, html, json, os, shlex, sys, urllib.parse
-for name in ("API_TOKEN", "GENERATED", "SPECIAL", "SESSION", "ADMIN_PASSWORD"):
-    value = os.environ.get(name, "")
-    raw = value.encode()
-    coded = [base64.b64encode(text).decode() for text in (raw, b"u:" + raw, b"user:" + raw, b"me:" + raw + b"!")]
-    coded += [urllib.parse.quote(value), urllib.parse.quote(value, safe=""), urllib.parse.quote_plus(value)]
-    coded += [shlex.quote(value), json.dumps(value), json.dumps(value, ensure_ascii=False), repr(value)]
-    coded += [value.replace("$", "$$"), html.escape(value), json.dumps(json.dumps(value))]
-    print(name, *coded, flush=True, file=sys.stderr)
-    print(value, flush=True)
-"""
+# Tells all of its secrets, and dies of it.
+TELL = tell("API_TOKEN", "GENERATED", "SPECIAL", "SESSION", "ADMIN_PASSWORD")
 SERVE = (
     'case "$$MODE" in'
     ' tell) python3 -c "$$TELL"; exit 3;;'
@@ -133,42 +120,8 @@ TEMPLATES = {
 }
 
 
-@dataclass
-class Evidence:
-    """What all runs left behind: texts by where they were."""
-
-    scanner: Scanner
-    outputs: dict[str, str] = field(default_factory=dict)
-    host: dict[str, str] = field(default_factory=dict)
-    environments: dict[str, int] = field(default_factory=dict)
-
-    def add(self, name: str, run: Run) -> Run:
-        self.outputs[f"output of {name}"] = run.output
-        self.outputs[f"log of {name}"] = run.log
-        return run
-
-
 def app(name: str, arguments: Mapping[str, Any], *expected: str) -> dict[str, Any]:
-    """Return a task, with what it has to say when it fails."""
-    return {
-        "name": name,
-        "serverkit.core.serverkit_app": dict(arguments),
-        "vars": {"expected": list(expected)},
-    }
-
-
-def run_tasks(evidence: Evidence, host: PlaybookHost, name: str, tasks: list[dict[str, Any]], **options: Any) -> Run:
-    """Run tasks and make sure that each ended as it was meant to; in check mode some cannot fail."""
-    run = evidence.add(name, host.tasks(tasks, verbose=True, **options))
-    for task in tasks:
-        result, expected = run.results[task["name"]], task["vars"]["expected"]
-        if expected and not options.get("check"):
-            assert result.get("failed"), f"{task['name']} succeeded"
-            for sentence in expected:
-                assert sentence in str(result["msg"]), (task["name"], sentence, result["msg"])
-        elif not expected:
-            assert not result.get("failed"), (task["name"], result["msg"])
-    return run
+    return task("app", name, arguments, *expected)
 
 
 def good(give: Any) -> list[dict[str, Any]]:
@@ -296,18 +249,6 @@ def registry(give: Any, dsns: Mapping[str, str]) -> list[dict[str, Any]]:
 
 
 DEPLOY = "serverkit.core.deploy"
-_WATCH = """
-import glob, select, sys
-seen = set()
-while not select.select([sys.stdin], [], [], 0.03)[0]:
-    for path in glob.glob("/proc/[0-9]*/cmdline"):
-        try:
-            with open(path, "rb") as stream:
-                seen.add(stream.read())
-        except OSError:
-            pass
-sys.stdout.buffer.write(b"\\n".join(seen))
-"""
 
 
 @pytest.fixture(scope="module")
@@ -331,23 +272,13 @@ def host(testbed_server: str, tmp_path_factory: pytest.TempPathFactory) -> Itera
 @pytest.fixture(scope="module")
 def evidence(host: PlaybookHost, cluster: Cluster) -> Evidence:
     """Run everything, and gather what was left behind."""
-    scanner = Scanner()
-
-    def give(name: str, middle: str) -> str:
-        return scanner.add(name, awkward(middle))
-
-    found = Evidence(scanner)
-    since = host.sh("date +%s")
-    watch = [*("docker", "exec", "-i", host.container), "python3", "-c", _WATCH]
-    with subprocess.Popen(watch, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as watcher:
-        run_everything(found, host, give, cluster)
-        commands, _none = watcher.communicate(b"\n")
-    assert b"serverkit" in commands
-    found.host["command lines"] = commands.decode(errors="replace")
-    journal = ["docker", "exec", host.container, "journalctl", "--quiet", "--output=export", f"--since=@{since}"]
-    found.host["journal"] = subprocess.run(journal, check=True, capture_output=True).stdout.decode(errors="replace")
-    assert "ansible-serverkit.core.serverkit_app" in found.host["journal"]
-    collect_files(found, host)
+    found = Evidence()
+    with watched(found, host):
+        run_everything(found, host, found.give, cluster)
+    places = ("var/serverkit", "etc/serverkit", "etc/nginx", "root/.ansible", "tmp", "var/tmp", "var/log/nginx")
+    collect_files(found, host, *places)
+    for listed in (host.sh("docker image ls -q") or "").split():
+        found.host[f"history of {listed}"] = host.sh(f"docker history --no-trunc {listed}")
     return found
 
 
@@ -460,49 +391,17 @@ def deploy(found: Evidence, host: PlaybookHost, give: Any, dsn: str) -> None:
         assert run.returncode != 0
 
 
-def collect_files(found: Evidence, host: PlaybookHost) -> None:
-    """Read what the runs left on the host, but for each `.env`, of which the generated secrets are learned."""
-    places = ["var/serverkit", "etc/serverkit", "etc/nginx", "root/.ansible", "tmp", "var/tmp", "var/log/nginx"]
-    command = ["docker", "exec", host.container, "tar", "-c", "-C", "/", *places]
-    packed = subprocess.run(command, check=True, capture_output=True).stdout
-    with tarfile.open(fileobj=io.BytesIO(packed)) as archive:
-        for member in archive:
-            stream = archive.extractfile(member) if member.isfile() else None
-            if stream is None:
-                continue
-            text = stream.read().decode(errors="replace")
-            if member.name.endswith("/.env"):
-                found.environments[member.name] = member.mode
-                found.scanner.add_all(
-                    {
-                        f"{name} of {member.name}": value
-                        for name, value in dotenv.decode(text).items()
-                        if len(value) > 20
-                    }
-                )
-            else:
-                found.host[f"/{member.name}"] = text
-    for listed in (host.sh("docker image ls -q") or "").split():
-        found.host[f"history of {listed}"] = host.sh(f"docker history --no-trunc {listed}")
-
-
 def test_no_secret_is_in_what_ansible_shows_and_logs(evidence: Evidence) -> None:
-    found = {name: evidence.scanner.find(text) for name, text in evidence.outputs.items()}
-    assert {name: lines for name, lines in found.items() if lines} == {}
+    assert evidence.shown() == {}
 
 
 def test_no_secret_is_in_the_logs_and_command_lines_of_the_host(evidence: Evidence) -> None:
-    for name in ("journal", "command lines"):
-        assert (name, evidence.scanner.find(evidence.host[name])) == (name, [])
+    assert evidence.logged() == {}
 
 
 def test_no_secret_is_in_a_file_but_where_it_belongs(evidence: Evidence, host: PlaybookHost) -> None:
-    allowed = {"/etc/serverkit/config.yaml"}  # the DSN that the inventory has
-    found = {}
-    for name, text in evidence.host.items():
-        lines = evidence.scanner.find(text)
-        if lines and name not in {"journal", "command lines", *allowed}:
-            found[name] = lines
+    found = evidence.stored()
+    del found["/etc/serverkit/config.yaml"]  # the DSN that the inventory has
     # A file of the template in which it put a secret: its directory is closed to everybody but root.
     delivered = {name for name in found if re.fullmatch(r"/var/serverkit/apps/foreign/files/\w+/web.conf", name)}
     assert {name: lines for name, lines in found.items() if name not in delivered} == {}
