@@ -13,6 +13,7 @@ import database_servers
 import pytest
 from ansible_collections.serverkit.core.plugins.module_utils._errors import HostError
 from ansible_collections.serverkit.core.plugins.module_utils._gateways.databases.base import DatabaseEngine
+from ansible_collections.serverkit.core.plugins.module_utils._gateways.databases.postgresql_session import Session
 from ansible_collections.serverkit.core.plugins.module_utils._values.database import Access, Credentials
 from database_links import PASSWORD, create, numbers, sql
 from database_servers import Server
@@ -158,8 +159,11 @@ def test_works_for_an_administrator_who_is_no_superuser(postgresql: Server) -> N
     create(engine, reader)
     assert [state.privileges for state in engine.read([access, reader])] == ["owner", "readonly"]
     sql(managed, access.database, reader.user, "SELECT * FROM t")
+    client = Session(managed.door, Credentials(reader.user, PASSWORD), access.database)
     for linked in (reader, access):
         engine.drop_user(linked)
+    with pytest.raises(HostError, match="connection"):
+        client.rows("SELECT 1")
     engine.drop_database(access)
     assert cluster.psql("SELECT count(*) FROM pg_roles WHERE rolname LIKE 'managed%'") == "0"
     engine.close()

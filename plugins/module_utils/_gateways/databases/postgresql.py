@@ -244,6 +244,7 @@ class Postgresql(DatabaseEngine):
         if not self._role_exists(login):
             return
         session.run("ALTER ROLE {} NOLOGIN PASSWORD NULL", login)
+        self.join(login)  # else only a superuser may end its connections
         session.rows("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = %s", (login,))
         if login == access.user:
             return
