@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import graphlib
 import re
 from collections.abc import Sequence
 
@@ -36,3 +37,16 @@ def waves(apps: Sequence[str], links: Sequence[DatabaseLink]) -> list[list[str]]
         else:
             found.append([app])
     return found
+
+
+def guests_first(apps: Sequence[str], links: Sequence[DatabaseLink]) -> list[str]:
+    """Return apps in an order in which each comes before the one that its database server is in."""
+    sorter = graphlib.TopologicalSorter[str](dict.fromkeys(apps, ()))
+    for link in links:
+        server = server_app(link)
+        if {link.app, server} <= {*apps} and link.app != server:
+            sorter.add(server, link.app)
+    try:
+        return list(sorter.static_order())
+    except graphlib.CycleError:
+        return list(apps)

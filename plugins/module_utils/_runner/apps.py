@@ -16,6 +16,7 @@ from ansible_collections.serverkit.core.plugins.module_utils._errors import Host
 from ansible_collections.serverkit.core.plugins.module_utils._gateways import app_files, compose, template_files
 from ansible_collections.serverkit.core.plugins.module_utils._gateways.docker import Docker
 from ansible_collections.serverkit.core.plugins.module_utils._gateways.registry.store import open_registry
+from ansible_collections.serverkit.core.plugins.module_utils._plan import link_order
 from ansible_collections.serverkit.core.plugins.module_utils._runner.app_attempt import Tools
 from ansible_collections.serverkit.core.plugins.module_utils._runner.app_deployment import Deployment
 from ansible_collections.serverkit.core.plugins.module_utils._runner.app_locks import lock_name
@@ -80,8 +81,11 @@ def converge(
             else Removal(tools, plan, lock_descriptors[lock_name(plan.name)])
             for plan in plans
         ]
-        for change in changes:
-            change.begin()
+        # A last backup of a database needs the server, which may be in an app that goes as well.
+        leaving = iter(link_order.guests_first([plan.name for plan in plans if not plan.target], registry.links()))
+        by_name = {plan.name: change for plan, change in zip(plans, changes, strict=True)}
+        for plan in plans:
+            by_name[plan.name if plan.target else next(leaving)].begin()
         return [change.finish() for change in changes]
 
 

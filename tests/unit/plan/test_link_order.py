@@ -51,3 +51,20 @@ def test_an_app_and_its_server_are_not_made_anew_at_once(
     apps: Sequence[str], links: Sequence[DatabaseLink], waves: Sequence[Sequence[str]]
 ) -> None:
     assert link_order.waves(apps, links) == waves
+
+
+@pytest.mark.parametrize(
+    ("apps", "links", "order"),
+    [
+        (["a", "b"], [], ["a", "b"]),
+        (["b", "a"], [link("a", "redis:///b/cache:6379")], ["a", "b"]),
+        (["b", "a"], [link("a", "redis:///elsewhere/cache:6379"), link("c", "redis:///b/cache:6379")], ["b", "a"]),
+        (["c", "b", "a"], [link("a", "redis:///b/cache:6379"), link("b", "redis:///c/cache:6379")], ["a", "b", "c"]),
+        (["b", "a"], [link("a", "redis:///a/cache:6379")], ["b", "a"]),
+        (["b", "a"], [link("a", "redis:///b/cache:6379"), link("b", "redis:///a/cache:6379")], ["b", "a"]),
+    ],
+)
+def test_guests_come_before_their_servers(
+    apps: Sequence[str], links: Sequence[DatabaseLink], order: Sequence[str]
+) -> None:
+    assert link_order.guests_first(apps, links) == order

@@ -9,12 +9,18 @@ from dataclasses import replace
 
 import pytest
 from ansible_collections.serverkit.core.plugins.module_utils._errors import ServerkitError
-from ansible_collections.serverkit.core.plugins.module_utils._gateways import app_files
+from ansible_collections.serverkit.core.plugins.module_utils._gateways import app_files, compose
+from ansible_collections.serverkit.core.plugins.module_utils._gateways.docker import Docker
 from ansible_collections.serverkit.core.plugins.module_utils._gateways.registry import sqlite
 from ansible_collections.serverkit.core.plugins.module_utils._gateways.registry.store import open_registry
 from ansible_collections.serverkit.core.plugins.module_utils._gateways.settings import Settings
 from ansible_collections.serverkit.core.plugins.module_utils._plan import app as decide
+from ansible_collections.serverkit.core.plugins.module_utils._runner import apps
+from ansible_collections.serverkit.core.plugins.module_utils._runner.app_plan import AppPlan
+from ansible_collections.serverkit.core.plugins.module_utils._runner.host import Host
+from ansible_collections.serverkit.core.plugins.module_utils._runner.ports import PortBroker
 from ansible_collections.serverkit.core.plugins.module_utils._values.app import AppRequest
+from ansible_collections.serverkit.core.plugins.module_utils._values.outcome import Success
 from ansible_collections.serverkit.core.plugins.module_utils._values.records import (
     DatabaseLink,
     DomainRecord,
@@ -137,6 +143,35 @@ def test_the_database_server_of_other_apps_is_not_removed(host: FakeHost) -> Non
         registry.put_link(replace(linked, options={"state": "unlinked"}))
     assert planned(host.plan(gone, check=False)[0]).changed
     assert "drop: true" in str(refusal(host.plan(purged, check=False)[0]))
+
+
+def test_an_app_is_removed_before_its_database_server(host: FakeHost, monkeypatch: pytest.MonkeyPatch) -> None:
+    begun: list[str] = []
+
+    class Removed:
+        def __init__(self, _tools: object, plan: AppPlan, _lock: int) -> None:
+            self.name = plan.name
+
+        def begin(self) -> None:
+            begun.append(self.name)
+
+        def finish(self) -> Success:
+            return Success(self.name, True)
+
+    monkeypatch.setattr(apps, "Removal", Removed)
+    monkeypatch.setattr(compose, "require", lambda commands: None)
+    for name in ("shared", "blog"):
+        host.make_so(planned(host.plan(AppRequest(name, "web"))[0]))
+    linked = DatabaseLink("blog", "cache", "redis", "redis:///shared/web:6379", "b", "b", "owner", "shared-web-1", 6379)
+    with open_registry(Settings(), read_only=False) as registry, registry.transaction():
+        registry.put_link(linked)
+    wanted = [AppRequest(name, state="absent", purge=True) for name in ("shared", "blog")]
+    plans = [planned(plan) for plan in host.plan(*wanted, check=False)]
+    machine = Host(host.commands, Settings(), False, host.hidden.add)
+    locks = {"app-shared": 1, "app-blog": 2}
+    outcomes = apps.converge(machine, Docker(host.commands), PortBroker(machine), plans, locks)
+    assert begun == ["blog", "shared"]
+    assert [outcome.name for outcome in outcomes] == ["shared", "blog"]
 
 
 def test_a_volume_of_a_stranger_is_not_taken_over(host: FakeHost) -> None:
