@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import pathlib
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from ansible_collections.serverkit.core.plugins.module_utils._edges import streams
@@ -35,7 +35,7 @@ class Way:
     """What stands for NewApp and Drill."""
 
     calls: list[tuple[str, str, str]]
-    error: HostError | None = None
+    errors: ClassVar[list[HostError]] = []
 
     def __init__(self, host: Host, sets: BackupSets, root: str) -> None:
         self.kind = ""
@@ -48,8 +48,8 @@ class Way:
         return DataPlan(manifest.id, (), (Diff(f"app {name}", "", "new\n"),), {"made": name}, ("mind",))
 
     def restore(self, work: DataPlan, lock: int) -> Mapping[str, Any]:
-        if isinstance(Way.error, HostError):
-            raise Way.error
+        for error in Way.errors:
+            raise error
         return {"url": "http://127.0.0.1:8001/", "lock": lock}
 
     run = restore
@@ -67,7 +67,7 @@ class Drill(Way):
 
 @pytest.fixture(autouse=True)
 def ways(monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path) -> None:
-    Way.calls, Way.error = [], None
+    Way.calls, Way.errors = [], []
     monkeypatch.setattr(restores, "NewApp", New)
     monkeypatch.setattr(restores, "Drill", Drill)
     monkeypatch.setattr(sqlite, "PATH", str(tmp_path / "serverkit.db"))
@@ -139,7 +139,7 @@ def test_what_a_killed_restore_has_left_is_no_app(root: pathlib.Path) -> None:
 def test_a_failure_is_told_as_it_is(root: pathlib.Path) -> None:
     plan = planned(root, {})
     assert isinstance(plan, RestorePlan)
-    Way.error = HostError("make the app blog", "the disk is full", "Nothing is left of the attempt")
+    Way.errors = [HostError("make the app blog", "the disk is full", "Nothing is left of the attempt")]
     failure = resource(root).apply([plan], {"app-blog": 7})[0]
     assert isinstance(failure, Failure)
     assert "the disk is full" in str(failure.error)
