@@ -58,7 +58,7 @@ class Connection:
     claimed: tuple[str, str] = ("", "")
     first: str = ""
     server_first: str = ""
-    signature: bytes = b""
+    keys: tuple[bytes, bytes] = (b"", b"")
 
 
 @dataclass
@@ -140,6 +140,8 @@ class Mongod:
         user = self.users.get(connection.claimed)
         if user is None or command["mechanism"] != "SCRAM-SHA-256":
             return _FAILED
+        # A conversation goes on with what it has begun with, as the server's does, if the password changes meanwhile.
+        connection.keys = (user.stored_key, user.server_key)
         nonce = parts["r"] + base64.b64encode(os.urandom(18)).decode()
         connection.server_first = f"r={nonce},s={base64.b64encode(user.salt).decode()},i={ITERATIONS}"
         return {"conversationId": 1, "done": False, "payload": connection.server_first.encode()}
@@ -148,17 +150,17 @@ class Mongod:
         payload = bytes(command["payload"]).decode()
         if not payload:
             return {"conversationId": 1, "done": True, "payload": b""}
-        user = self.users.get(connection.claimed)
+        stored_key, server_key = connection.keys
         bare, _comma, proof = payload.rpartition(",p=")
         message = f"{connection.first},{connection.server_first},{bare}".encode()
-        if user is None:
+        if connection.claimed not in self.users:
             return _FAILED
-        signature = hmac.digest(user.stored_key, message, "sha256")
+        signature = hmac.digest(stored_key, message, "sha256")
         client_key = bytes(a ^ b for a, b in zip(base64.b64decode(proof), signature, strict=True))
-        if hashlib.sha256(client_key).digest() != user.stored_key:
+        if hashlib.sha256(client_key).digest() != stored_key:
             return _FAILED
         connection.user = connection.claimed
-        verifier = base64.b64encode(hmac.digest(user.server_key, message, "sha256")).decode()
+        verifier = base64.b64encode(hmac.digest(server_key, message, "sha256")).decode()
         return {"conversationId": 1, "done": True, "payload": f"v={verifier}".encode()}
 
     # --- users ---
