@@ -26,31 +26,38 @@ ENGINES = ("mariadb", "postgresql", "redis")
 REDIS_ADMIN = "correct-horse-battery"
 
 _PACKAGES = "mariadb-server postgresql redis-server python3-pymysql python3-psycopg2 python3-redis python3-cryptography"
-# Where Docker's bridge is depends on what an earlier test has deployed: the role `docker` sets the address pools.
 _BRIDGE = "ip -4 -o address show docker0 | awk '{split($4, address, \"/\"); print address[1]}'"
+# The file names the address that the servers listen at: a deploy of another test moves Docker's bridge, since the role
+# `docker` sets the address pools.
+_READY = "/root/databases-ready"
 _SETUP = rf"""
 set -e
 bridge=$({_BRIDGE})
-export DEBIAN_FRONTEND=noninteractive
-if ! test -e /root/databases-ready; then
+if ! test -e {_READY}; then
+  export DEBIAN_FRONTEND=noninteractive
   apt-get update -qq >/dev/null
   apt-get install -y -qq --no-install-recommends {_PACKAGES} >/dev/null
-  printf '[mysqld]\nbind-address = 127.0.0.1,%s\n' $bridge > /etc/mysql/mariadb.conf.d/99-tests.cnf
   cd /etc/postgresql/*/main
-  echo "listen_addresses = '127.0.0.1,$bridge'" > conf.d/tests.conf
   printf 'host all all %s scram-sha-256\n' 172.16.0.0/12 192.168.0.0/16 >> pg_hba.conf
   cat >> /etc/redis/redis.conf <<END
-bind 127.0.0.1 $bridge
 protected-mode no
 unixsocket /run/redis/redis-server.sock
 aclfile /etc/redis/serverkit.acl
+include /etc/redis/tests.conf
 END
   chgrp redis /etc/redis
   chmod 2775 /etc/redis
   install -o redis -g redis -m 0640 /dev/null /etc/redis/serverkit.acl
   printf 'user default off\nuser serverkit on >{REDIS_ADMIN} ~* &* +@all\n' > /etc/redis/serverkit.acl
+  touch {_READY}
+fi
+if test "$(cat {_READY})" != "$bridge"; then
+  printf '[mysqld]\nbind-address = 127.0.0.1,%s\n' "$bridge" > /etc/mysql/mariadb.conf.d/99-tests.cnf
+  cd /etc/postgresql/*/main/conf.d
+  echo "listen_addresses = '127.0.0.1,$bridge'" > tests.conf
+  echo "bind 127.0.0.1 $bridge" > /etc/redis/tests.conf
   systemctl restart mariadb postgresql redis-server
-  touch /root/databases-ready
+  echo "$bridge" > {_READY}
 fi
 """
 # The file that the role `redis` writes; the other two are found by their sockets.
