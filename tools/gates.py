@@ -38,13 +38,26 @@ class Result:
     failed: int = 0
     skipped: int = 0
     note: str = ""
+    troubles: tuple[str, ...] = ()  # what failed and why, a line each
+
+
+# How pytest, Ansible, ansible-test and Molecule begin the lines that say what was wrong.
+TELLING = re.compile(r"(?:E   |ERROR|FAILED |fatal: |CRITICAL)")
+
+
+def _telling(output: str, most: int = 8, width: int = 300) -> tuple[str, ...]:
+    """What a program that failed said of it: for the summary, since whoever reads the end of a long log has no more."""
+    lines = output.splitlines()
+    return tuple(line[:width] for line in ([line for line in lines if TELLING.match(line)] or lines)[-most:])
 
 
 def tool(venv: pathlib.Path, gate: str, argv: Sequence[str | pathlib.Path], **variables: str) -> Result:
     """A gate that is one program: its exit code decides."""
     env = dev.environment(venv) | variables
     run = console.run([venv / "bin" / argv[0], *argv[1:]], cwd=ROOT, env=env, label=gate)
-    return Result(gate, run.seconds, passed=int(run.code == 0), failed=int(run.code != 0))
+    if run.code == 0:
+        return Result(gate, run.seconds, passed=1)
+    return Result(gate, run.seconds, failed=1, troubles=_telling(run.output))
 
 
 # --- lint ------------------------------------------------------------------------------------------------------------
@@ -157,8 +170,11 @@ def _pytest(gate: str, venv: pathlib.Path, name: str, arguments: Sequence[str], 
     argv = ["-m", "pytest", "-q", f"--junitxml={report}", *arguments]
     run = console.run([venv / "bin" / "python", *argv], cwd=ROOT, env=env, label=gate)
     passed = failed = skipped = 0
+    troubles: tuple[str, ...] = ()
     if report.exists():
-        for suite in ET.parse(report).getroot().iter("testsuite"):
+        root = ET.parse(report).getroot()
+        troubles = tuple(_troubles(root))
+        for suite in root.iter("testsuite"):
             total, bad, left_out = (
                 int(suite.get("tests", 0)),
                 int(suite.get("failures", 0)) + int(suite.get("errors", 0)),
@@ -169,7 +185,15 @@ def _pytest(gate: str, venv: pathlib.Path, name: str, arguments: Sequence[str], 
     # A run that collected nothing (5), or that died, is no success whatever the report says.
     if run.code != 0 and not failed:
         failed, note = 1, f"pytest ended with {run.code}" + (": no tests were found" if run.code == 5 else "")
-    return Result(gate, run.seconds, max(passed, 0), failed, skipped, note)
+    return Result(gate, run.seconds, max(passed, 0), failed, skipped, note, troubles)
+
+
+def _troubles(report: ET.Element) -> Iterator[str]:
+    for case in report.iter("testcase"):
+        for trouble in case:
+            if trouble.tag in {"failure", "error"}:
+                why = " ".join(trouble.get("message", "").split())
+                yield f"{case.get('classname')}::{case.get('name')}: {why[:300]}"
 
 
 # --- sanity ----------------------------------------------------------------------------------------------------------
@@ -270,10 +294,14 @@ def _sanity(name: str, arguments: Sequence[str]) -> Result:
     if not ran and not failed:
         # It ends with 0 when it finds no files at all.
         failed, note = 1, "no sanity test ran"
-    return Result(gate, run.seconds, max(ran - failed - len(absent), 0), failed, len(absent), note)
+    troubles = _telling(run.output) if failed else ()
+    return Result(gate, run.seconds, max(ran - failed - len(absent), 0), failed, len(absent), note, troubles)
 
 
 # --- molecule --------------------------------------------------------------------------------------------------------
+
+
+SCENARIOS_AT_ONCE = 2
 
 
 def molecule(only: Sequence[str] = ()) -> Iterator[Result]:
@@ -291,8 +319,14 @@ def molecule(only: Sequence[str] = ()) -> Iterator[Result]:
         yield from unprepared
         yield Result("molecule", 0, failed=len(scenarios), note="not run: no test hosts")
         return
-    for name in scenarios:
-        yield tool(venv, f"molecule, {name}", ["molecule", "test", "--scenario-name", name])
+
+    def scenario(name: str) -> Result:
+        console.mark(f"{name}: ")
+        return tool(venv, f"molecule, {name}", ["molecule", "test", "--scenario-name", name])
+
+    # Each has servers of its own, and waits for them most of the time.
+    with concurrent.futures.ThreadPoolExecutor(max_workers=SCENARIOS_AT_ONCE) as pool:
+        yield from pool.map(scenario, scenarios)
 
 
 def tidy() -> Iterator[Result]:
@@ -314,6 +348,9 @@ def _skip(gate: str, why: str) -> Result:
     return Result(gate, 0, skipped=1, note=f"skipped: {why}")
 
 
+MOST_TROUBLES = 20  # of one gate
+
+
 def summary(results: Sequence[Result], seconds: float) -> str:
     head = ("gate", "passed", "failed", "skipped", "time", "")
     rows = [
@@ -329,6 +366,9 @@ def summary(results: Sequence[Result], seconds: float) -> str:
         for row in (head, *rows)
     ]
     lines.insert(1, "-" * max(map(len, lines)))
+    troubles = [f"{r.gate}: {trouble}" for r in results for trouble in r.troubles[:MOST_TROUBLES]]
+    if troubles:
+        lines += ["", *troubles]
     passed, failed = sum(r.passed for r in results), sum(r.failed for r in results)
     return "\n".join([*lines, "", f"total time {console.duration(seconds)}", f"{passed} passed, {failed} failed"])
 
