@@ -35,9 +35,8 @@ def fresh(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
     """A new repository, made once: deriving its key takes restic most of the time of these tests."""
     directory = tmp_path_factory.mktemp("fresh")
     repository = Repository(str(directory / "repository"), PASSWORD)
-    with restic.opened(
-        Programs(), repository, known=str(directory / "known"), cache=str(directory / "cache")
-    ) as remote:
+    places = {name: str(directory / name) for name in ("known", "cache", "runtime")}
+    with restic.opened(Programs(), repository, **places) as remote:
         assert remote.ensure()
         assert not remote.ensure()
     return directory / "repository"
@@ -52,7 +51,8 @@ def repository(tmp_path: pathlib.Path, fresh: pathlib.Path) -> Repository:
 @pytest.fixture
 def opened(tmp_path: pathlib.Path, repository: Repository) -> Opened:
     def open_it(other: Repository | None = None, **options: object) -> AbstractContextManager[restic.Restic]:
-        settings = {"known": str(tmp_path / "known"), "cache": str(tmp_path / "cache"), "host": "server1", **options}
+        places = {name: str(tmp_path / name) for name in ("known", "cache", "runtime")}
+        settings = {**places, "host": "server1", **options}
         return restic.opened(Programs(), other or repository, **settings)  # type: ignore[arg-type]
 
     return open_it

@@ -8,10 +8,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pwd
 import stat
 import tempfile
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from ansible_collections.serverkit.core.plugins.module_utils._errors import HostError
@@ -25,6 +27,19 @@ class FileState:
     content: str
     mode: int
     uid: int = field(default=0, compare=False)
+
+
+@contextlib.contextmanager
+def attempting(attempted: str) -> Iterator[None]:
+    """Turn what the operating system refuses into a HostError.
+
+    :param attempted: what is done meanwhile, as an error says it: `remove /x`.
+    :raises HostError: instead of each OSError.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise HostError(attempted, error.strerror or str(error)) from error
 
 
 def read(path: str) -> FileState | None:
@@ -85,7 +100,7 @@ def write(path: str, content: str, mode: int, owner: str = "") -> None:
             stream.flush()
             os.fsync(stream.fileno())
         os.replace(temporary, path)
-        _sync_directory(directory)
+        sync_directory(directory)
     except OSError as error:
         if temporary and os.path.exists(temporary):
             os.unlink(temporary)
@@ -196,7 +211,11 @@ def link(target: str, path: str) -> None:
         raise HostError(f"link {path} to {target}", error.strerror or str(error)) from error
 
 
-def _sync_directory(directory: str) -> None:
+def sync_directory(directory: str) -> None:
+    """Have the names in a directory on the disk: what was renamed to or from it stays so after a crash.
+
+    :raises OSError: when it cannot be opened or written.
+    """
     descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)

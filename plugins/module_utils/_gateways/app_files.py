@@ -14,13 +14,11 @@ still there, since a new content has a new path.
 
 from __future__ import annotations
 
-import contextlib
 import os
 import shutil
 from collections.abc import Collection, Iterator, Mapping
 
 from ansible_collections.serverkit.core.plugins.module_utils._edges import files
-from ansible_collections.serverkit.core.plugins.module_utils._errors import HostError
 from ansible_collections.serverkit.core.plugins.module_utils._values.app import (
     ENVIRONMENT_FILE,
     RELEASE_FILES,
@@ -63,7 +61,7 @@ class AppDirectory:
     def keep_previous(self) -> None:
         """Make the release that is in place the one to go back to."""
         staged = self._join(f"{ROLLBACK}.new")
-        with _failing(f"keep the present release in {self._join(ROLLBACK)}"):
+        with files.attempting(f"keep the present release in {self._join(ROLLBACK)}"):
             shutil.rmtree(staged, ignore_errors=True)
             os.makedirs(staged, mode=0o700)
             for name in RELEASE_FILES:
@@ -96,7 +94,7 @@ class AppDirectory:
 
     def restore_previous(self, environment: str | None = None) -> None:
         """Put the last good release back in place, with another content of `.env` where one is given."""
-        with _failing(f"restore the release of {self._join(ROLLBACK)}"):
+        with files.attempting(f"restore the release of {self._join(ROLLBACK)}"):
             for name in RELEASE_FILES:
                 if name == ENVIRONMENT_FILE and environment is not None:
                     files.write(self._join(name), environment, 0o600)
@@ -106,14 +104,14 @@ class AppDirectory:
                     files.remove(self._join(name))  # the last good release has no links
 
     def drop_previous(self) -> None:
-        with _failing(f"remove {self._join(ROLLBACK)}"):
+        with files.attempting(f"remove {self._join(ROLLBACK)}"):
             for name in (ROLLBACK, f"{ROLLBACK}.new"):
                 if os.path.isdir(self._join(name)):
                     shutil.rmtree(self._join(name))
 
     def prune(self, keep: Collection[str]) -> None:
         """Remove files of former releases, and what killed runs have left of theirs."""
-        with _failing(f"clean {self.path}"):
+        with files.attempting(f"clean {self.path}"):
             for path in self._below_files():
                 if path not in keep:
                     os.unlink(self._join(path))
@@ -134,12 +132,12 @@ class AppDirectory:
         self.drop_previous()
         self.prune(keep=())
         if self.exists and not os.listdir(self.path):
-            with _failing(f"remove {self.path}"):
+            with files.attempting(f"remove {self.path}"):
                 os.rmdir(self.path)
 
     def purge(self) -> None:
         """Remove the directory with all that is in it."""
-        with _failing(f"remove {self.path}"):
+        with files.attempting(f"remove {self.path}"):
             if os.path.isdir(self.path):
                 shutil.rmtree(self.path)
 
@@ -205,12 +203,3 @@ def write_template(identity: str, text: str, root: str | None = None) -> None:
 
 def template_path(identity: str, root: str | None = None) -> str:
     return os.path.join(root or TEMPLATES, f"{identity}.yaml")
-
-
-@contextlib.contextmanager
-def _failing(attempted: str) -> Iterator[None]:
-    """Turn what the operating system says into a HostError."""
-    try:
-        yield
-    except OSError as error:
-        raise HostError(attempted, error.strerror or str(error)) from error

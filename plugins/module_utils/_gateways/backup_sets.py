@@ -98,7 +98,7 @@ class BackupSets:
     def finish(self, manifest: Manifest) -> None:
         """Verify what was written since `begin`, and make a set of it."""
         partial = self.partial(manifest.id)
-        with _failing(f"finish the backup set {manifest.id}"):
+        with files.attempting(f"finish the backup set {manifest.id}"):
             for name in os.listdir(partial):
                 if os.path.isdir(os.path.join(partial, name)) and not os.listdir(os.path.join(partial, name)):
                     os.rmdir(os.path.join(partial, name))
@@ -109,14 +109,14 @@ class BackupSets:
         """Verify a set that came from elsewhere as a whole, manifest included, after `begin`; make it one of ours."""
         partial = self.partial(identity)
         manifest = self._verify(partial, identity)
-        with _failing(f"finish the backup set {identity}"):
+        with files.attempting(f"finish the backup set {identity}"):
             for folder, _folders, names in os.walk(partial):
                 for name in names:
                     os.chmod(os.path.join(folder, name), 0o600)
                 os.chmod(folder, 0o700)
-                _sync(folder)
+                files.sync_directory(folder)
             os.rename(partial, self.path(identity))
-            _sync(self.directory)
+            files.sync_directory(self.directory)
         return manifest
 
     def abandon(self) -> None:
@@ -136,7 +136,7 @@ class BackupSets:
         for identity in identities:
             removed = os.path.join(self.directory, f".{set_id(identity)}.removed")
             trees.remove(removed)
-            with _failing(f"remove {self.path(identity)}"), contextlib.suppress(FileNotFoundError):
+            with files.attempting(f"remove {self.path(identity)}"), contextlib.suppress(FileNotFoundError):
                 os.rename(self.path(identity), removed)
             trees.remove(removed)
 
@@ -245,20 +245,3 @@ def _names(directory: str) -> list[str]:
         return []
     except OSError as error:
         raise HostError(f"read {directory}", error.strerror or str(error)) from error
-
-
-def _sync(directory: str) -> None:
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-@contextlib.contextmanager
-def _failing(attempted: str) -> Iterator[None]:
-    """Turn what the operating system says into a HostError."""
-    try:
-        yield
-    except OSError as error:
-        raise HostError(attempted, error.strerror or str(error)) from error

@@ -18,13 +18,12 @@ import os
 import re
 import shutil
 import socket
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ansible_collections.serverkit.core.plugins.module_utils._edges import files
+from ansible_collections.serverkit.core.plugins.module_utils._edges import files, scratch
 from ansible_collections.serverkit.core.plugins.module_utils._edges.commands import Commands, Completed
 from ansible_collections.serverkit.core.plugins.module_utils._errors import HostError
 from ansible_collections.serverkit.core.plugins.module_utils._plan.redaction import redact
@@ -243,23 +242,21 @@ def opened(
     host: str = "",
     known: str = KNOWN,
     cache: str = CACHE,
+    runtime: str = scratch.ROOT,
     pause: Callable[[float], None] = time.sleep,
     patience: float = _PATIENCE,
 ) -> Iterator[Restic]:
     """Prepare to use a repository; its address and password are in files that only root reads, and gone afterwards.
 
     :param host: what this host's copies are marked with; empty is its name.
+    :param runtime: where those files are, in a directory of their own.
     :param patience: how long to wait for others who lock the repository, in seconds.
     :raises HostError: when restic is not installed.
     """
     if commands.find("restic") is None:
         raise HostError("use the repository of backups", "restic is not installed", _INSTALL)
-    try:
-        scratch = tempfile.mkdtemp(prefix="serverkit-restic-")
-    except OSError as error:
-        raise HostError("make a directory for restic's password", error.strerror or str(error)) from error
-    try:
-        address, password = os.path.join(scratch, "repository"), os.path.join(scratch, "password")
+    with scratch.directory(runtime) as secrets:
+        address, password = os.path.join(secrets, "repository"), os.path.join(secrets, "password")
         files.write(address, repository.url, 0o600)
         files.write(password, repository.password, 0o600)
         environment = {
@@ -270,8 +267,6 @@ def opened(
         }
         name = host or socket.gethostname()
         yield Restic(commands, repository, environment, name, known=known, pause=pause, patience=patience)
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
 
 
 def _snapshot(entry: Mapping[str, Any]) -> Snapshot:
