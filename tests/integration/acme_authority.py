@@ -29,9 +29,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from free_ports import free_ports
+
 ZONE = "zone.example.com"
 TSIG_NAME = "serverkit-tests."
-_START_SECONDS = 20
+_START_SECONDS = 60
 
 
 @dataclass
@@ -84,7 +86,7 @@ def running(
     :param validity: seconds for which its certificates are valid.
     """
     place = pathlib.Path(tempfile.mkdtemp(prefix="serverkit-acme-"))
-    acme, management, http, tls, dns, dns_management = _free_ports(6)
+    acme, management, http, tls, dns, dns_management = free_ports(6)
     authority = Authority(
         f"https://localhost:{acme}/dir",
         str(place / "ca.pem"),
@@ -193,12 +195,6 @@ def _start_bind(authority: Authority) -> None:
     _wait_for(authority.dns_port, "named", authority.place / "bind.log")
 
 
-def _free_ports(count: int) -> list[int]:
-    with contextlib.ExitStack() as stack:
-        held = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _number in range(count)]
-        return [listener.getsockname()[1] for listener in held]
-
-
 def _wait_for(port: int, program: str, log: pathlib.Path) -> None:
     deadline = time.monotonic() + _START_SECONDS
     while True:
@@ -211,7 +207,7 @@ def _wait_for(port: int, program: str, log: pathlib.Path) -> None:
 
 def _end(process: subprocess.Popen[bytes]) -> None:
     process.terminate()
-    process.wait(10)
+    process.wait(60)
 
 
 Answer = tuple[int, dict[str, str], dict[str, str]]

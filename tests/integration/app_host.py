@@ -136,26 +136,37 @@ class AppHost:
         self._exec(["tar", "-x", "-C", PLACE], stream.getvalue())
 
     def call(self, arguments: Mapping[str, Any], *, check: bool = False) -> dict[str, Any]:
-        """Run a module to its end and return its result."""
-        done = self._exec(["python3", f"{PLACE}/run.py"], _call(arguments, check))
-        if not done.stdout.strip():
-            raise AssertionError(done.stderr.decode())
+        """Run serverkit_app to its end and return its result."""
+        done = self.completed("serverkit_app", arguments, check=check)
         result: dict[str, Any] = json.loads(done.stdout)
         result["stderr"] = done.stderr.decode()
         return result
 
     def call_killed(self, arguments: Mapping[str, Any], after: float) -> str:
-        """Run the module and kill it (SIGKILL) after so many seconds; `killed`, or `finished` when it was faster."""
-        done = self._exec(["python3", f"{PLACE}/run.py", str(after)], _call(arguments, False))
+        """Run serverkit_app and kill it, as by `killed`."""
+        return self.killed("serverkit_app", arguments, after)
+
+    def completed(
+        self, module: str, arguments: Mapping[str, Any], *, check: bool = False
+    ) -> subprocess.CompletedProcess[bytes]:
+        """Run a module to its end; what it has printed is its result."""
+        done = self._exec(["python3", f"{PLACE}/run.py"], module_call(module, arguments, check=check))
+        if not done.stdout.strip():
+            raise AssertionError(done.stderr.decode())
+        return done
+
+    def killed(self, module: str, arguments: Mapping[str, Any], after: float) -> str:
+        """Run a module and kill it (SIGKILL) after so many seconds; `killed`, or `finished` when it was faster."""
+        done = self._exec(["python3", f"{PLACE}/run.py", str(after)], module_call(module, arguments))
         return done.stdout.decode().strip()
 
     def start(self, arguments: Mapping[str, Any]) -> subprocess.Popen[bytes]:
-        """Begin to run the module; its result comes on standard output."""
+        """Begin to run serverkit_app; its result comes on standard output."""
         command = ["docker", "exec", "-i", self.container, "python3", f"{PLACE}/run.py"]
         process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         if process.stdin is None:
             raise AssertionError("no pipe")
-        process.stdin.write(_call(arguments, False))
+        process.stdin.write(module_call("serverkit_app", arguments))
         process.stdin.close()
         process.stdin = None
         return process
@@ -174,7 +185,7 @@ class AppHost:
 
     def get(self, port: int, path: str = "/") -> str:
         """Return what the host's port answers; empty when it does not."""
-        return self.sh(f"curl -s --max-time 5 http://127.0.0.1:{port}{path}", fails=True)
+        return self.sh(f"curl -s --max-time 30 http://127.0.0.1:{port}{path}", fails=True)
 
     def leases(self) -> list[tuple[int, str, str]]:
         """Return the registry's ports: number, owner, name."""
@@ -231,7 +242,7 @@ def ids(host: AppHost, app: str = "blog") -> dict[str, str]:
     return {item["Config"]["Labels"]["com.docker.compose.service"]: item["Id"] for item in json.loads(listed or "[]")}
 
 
-def wait_for(condition: Any, seconds: float = 20.0) -> bool:
+def wait_for(condition: Any, seconds: float = 60.0) -> bool:
     """Return whether a condition came true in time."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
@@ -241,9 +252,10 @@ def wait_for(condition: Any, seconds: float = 20.0) -> bool:
     return False
 
 
-def _call(arguments: Mapping[str, Any], check: bool) -> bytes:
+def module_call(module: str, arguments: Mapping[str, Any], *, check: bool = False) -> bytes:
+    """Return what the host's run.py wants to read to run a module."""
     own = {"_ansible_check_mode": check, "_ansible_diff": True, "_ansible_remote_tmp": "/tmp"}
-    return json.dumps({"module": "serverkit_app", "arguments": {**arguments, **own}}).encode()
+    return json.dumps({"module": module, "arguments": {**arguments, **own}}).encode()
 
 
 def _add(archive: tarfile.TarFile, name: str, text: str) -> None:

@@ -9,7 +9,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from ansible_collections.serverkit.core.tests.integration.app_host import IMAGE, PLACE
+from ansible_collections.serverkit.core.tests.integration.app_host import IMAGE
 from ansible_collections.serverkit.core.tests.integration.link_host import LinkHost
 
 SETS = "/var/serverkit/backups"
@@ -51,18 +51,11 @@ class BackupHost(LinkHost):
 
     def backup(self, *backups: Mapping[str, Any], check: bool = False, **options: Any) -> dict[str, Any]:
         """Run serverkit_backup to its end and return its result."""
-        done = self._exec(["python3", f"{PLACE}/run.py"], backup_call(backups, check=check, **options))
-        if not done.stdout.strip():
-            raise AssertionError(done.stderr.decode())
-        told = done.stdout.decode() + done.stderr.decode()
-        for name, value in self.secrets_everywhere():
-            assert name.endswith("_USER") or value not in told, name
-        result: dict[str, Any] = json.loads(done.stdout)
-        return result
+        return self.run_module("serverkit_backup", {"backups": list(backups), **options}, check=check)
 
     def backup_killed(self, *backups: Mapping[str, Any], after: float) -> str:
-        """Run it and kill it (SIGKILL) after so many seconds; `killed`, or `finished` when it was faster."""
-        return self._exec(["python3", f"{PLACE}/run.py", str(after)], backup_call(backups)).stdout.decode().strip()
+        """Run it and kill it, as by `killed`."""
+        return self.killed("serverkit_backup", {"backups": list(backups)}, after)
 
     def sets(self, app: str = "shop") -> list[str]:
         """Return what lies in the app's directory of sets, but for the notes."""
@@ -82,9 +75,3 @@ class BackupHost(LinkHost):
         """Return the states that the app's containers are in."""
         listed = f"docker ps -a --filter label=com.docker.compose.project={app} --format '{{{{.State}}}}'"
         return set(self.sh(listed).split())
-
-
-def backup_call(backups: Any, *, check: bool = False, **options: Any) -> bytes:
-    own = {"_ansible_check_mode": check, "_ansible_diff": True, "_ansible_remote_tmp": "/tmp"}
-    arguments = {"backups": list(backups), **options, **own}
-    return json.dumps({"module": "serverkit_backup", "arguments": arguments}).encode()

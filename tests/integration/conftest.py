@@ -2,7 +2,10 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Tests against real programs of this host. Each file starts what it needs, and is skipped where that is not there.
+"""Tests against real programs of this host. Each file starts what it needs.
+
+Some are skipped, and others fail, where a program is not there. `make integration` brings all of them, and counts a
+test that was skipped as one that has failed.
 
 Files that only use a server of the test bed are marked `testbed`: with pytest-xdist (`-n`), any process that is free
 takes the next of them. All others share this machine's ports, so one process runs them in order.

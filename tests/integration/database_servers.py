@@ -35,6 +35,7 @@ from ansible_collections.serverkit.core.plugins.module_utils._values.database im
     engine_name,
 )
 from ansible_collections.serverkit.core.plugins.module_utils._values.database_url import Target
+from free_ports import free_port, free_ports
 
 START_SECONDS = 60
 
@@ -74,11 +75,6 @@ class Server:
 
     def target(self, database: str, user: str, password: str) -> Target:
         return Target(self.engine, self.door.host, self.door.port, database_name(self.engine, database), user, password)
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        return int(free.getsockname()[1])
 
 
 def make_certificates(directory: pathlib.Path, user: str) -> None:
@@ -133,8 +129,14 @@ def _process(argv: list[str], directory: pathlib.Path, ready: Callable[[], bool]
         process.wait()
 
 
-def _answers(port: int) -> bool:
-    with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
+def _answers(port: int, path: str) -> bool:
+    """Return whether a server listens at its port and, which may come later, at its socket."""
+    with (
+        contextlib.suppress(OSError),
+        socket.create_connection(("127.0.0.1", port), timeout=1),
+        socket.socket(socket.AF_UNIX) as local,
+    ):
+        local.connect(path)
         return True
     return False
 
@@ -153,7 +155,7 @@ def mariadb() -> Iterator[Server]:
         argv += [f"--ssl-ca={tls}/ca.pem", f"--ssl-cert={tls}/server.pem", f"--ssl-key={tls}/server.key"]
         argv += ["--innodb-flush-log-at-trx-commit=0", "--general-log=1", f"--general-log-file={directory}/statements"]
         door = Endpoint("mariadb", port=port)
-        with _process(argv, directory, lambda: _answers(port)):
+        with _process(argv, directory, lambda: _answers(port, f"{directory}/socket")):
             yield Server(
                 "mariadb",
                 replace(door, socket=f"{directory}/socket"),
@@ -177,6 +179,11 @@ def postgresql() -> Iterator[Server]:
         ):
             cluster.psql(f"ALTER SYSTEM SET {name} = '{value}'")
         cluster.psql("SELECT pg_reload_conf()")
+        deadline = time.monotonic() + START_SECONDS
+        while cluster.psql("SHOW ssl") != "on":  # each connection is a new one, and has what the server has by then
+            if time.monotonic() > deadline:
+                raise RuntimeError("PostgreSQL does not take up its configuration")
+            time.sleep(0.05)
         door = Endpoint("postgresql", port=cluster.port)
         yield Server(
             "postgresql",
@@ -193,7 +200,7 @@ def postgresql() -> Iterator[Server]:
 def redis() -> Iterator[Server]:
     """Start a Redis whose administrator is whoever reaches its socket or has the password."""
     with _directory("root" if os.geteuid() == 0 else pwd.getpwuid(os.geteuid()).pw_name) as directory:
-        port, tls_port = free_port(), free_port()
+        port, tls_port = free_ports(2)
         (directory / "users.acl").write_text("user default on >administrator ~* &* +@all\n")
         tls = directory / "tls"
         program = shutil.which("redis-server") or shutil.which("valkey-server") or "redis-server"
@@ -202,7 +209,7 @@ def redis() -> Iterator[Server]:
         argv += ["--tls-port", str(tls_port), "--tls-ca-cert-file", f"{tls}/ca.pem", "--tls-auth-clients", "no"]
         argv += ["--tls-cert-file", f"{tls}/server.pem", "--tls-key-file", f"{tls}/server.key"]
         door = Endpoint("redis", port=port)
-        with _process(argv, directory, lambda: _answers(port)):
+        with _process(argv, directory, lambda: _answers(port, f"{directory}/socket")):
             yield Server(
                 "redis",
                 replace(door, socket=f"{directory}/socket"),
@@ -218,7 +225,7 @@ def redis() -> Iterator[Server]:
 def mongodb_mock() -> Iterator[Server]:
     """Start the stand-in for MongoDB."""
     with mongodb_protocol.running("root", "adm1n") as port:
-        door = Endpoint("mongodb", "localhost", port, timeout=5)
+        door = Endpoint("mongodb", "localhost", port, timeout=30)
         yield Server("mongodb", door, door, Credentials("root", "adm1n"))
 
 

@@ -11,12 +11,11 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ansible_collections.serverkit.core.tests.integration.app_host import (
     IMAGE,
-    PLACE,
     AppHost,
     definitions,
     wait_for,
@@ -117,7 +116,7 @@ SHOP: dict[str, Any] = {
 PICKY: dict[str, Any] = {
     **SHOP,
     "id": "picky",
-    "health": {"type": "http", "path": "/", "timeout": 4},
+    "health": {"type": "http", "path": "/", "timeout": 15},
     "compose": {
         "services": {
             "web": {
@@ -241,14 +240,16 @@ class LinkHost(AppHost):
 
     def link(self, *links: Mapping[str, Any], check: bool = False) -> dict[str, Any]:
         """Run serverkit_db_link to its end and return its result."""
-        done = self._exec(["python3", f"{PLACE}/run.py"], _call(links, check))
-        if not done.stdout.strip():
-            raise AssertionError(done.stderr.decode())
+        return self.run_module("serverkit_db_link", {"links": list(links)}, check=check)
+
+    def run_module(self, module: str, arguments: Mapping[str, Any], *, check: bool = False) -> dict[str, Any]:
+        """Run a module to its end and return its result."""
+        done = self.completed(module, arguments, check=check)
         # Whatever it says, no password may be in it, as it is or as it stands in a URL or in JSON.
-        told = done.stdout.decode()
+        told = done.stdout.decode() + done.stderr.decode()
         for name, value in self.secrets_everywhere():
             assert name.endswith("_USER") or value not in told, name
-        result: dict[str, Any] = json.loads(told)
+        result: dict[str, Any] = json.loads(done.stdout)
         return result
 
     def secrets_everywhere(self) -> list[tuple[str, str]]:
@@ -257,9 +258,8 @@ class LinkHost(AppHost):
         return [(name, value) for name, _equals, value in (line.partition("=") for line in text.splitlines())]
 
     def link_killed(self, *links: Mapping[str, Any], after: float) -> str:
-        """Run it and kill it (SIGKILL) after so many seconds; `killed`, or `finished` when it was faster."""
-        done = self._exec(["python3", f"{PLACE}/run.py", str(after)], _call(links, False))
-        return done.stdout.decode().strip()
+        """Run it and kill it, as by `killed`."""
+        return self.killed("serverkit_db_link", {"links": list(links)}, after)
 
     @contextlib.contextmanager
     def client(self, engine: str) -> Iterator[None]:
@@ -319,8 +319,3 @@ def one(result: Mapping[str, Any]) -> dict[str, Any]:
     assert not result.get("failed"), result
     item: dict[str, Any] = result["results"][0]
     return item
-
-
-def _call(links: Sequence[Mapping[str, Any]], check: bool) -> bytes:
-    own = {"_ansible_check_mode": check, "_ansible_diff": True, "_ansible_remote_tmp": "/tmp"}
-    return json.dumps({"module": "serverkit_db_link", "arguments": {"links": list(links), **own}}).encode()

@@ -25,9 +25,12 @@ import time
 from typing import Any
 
 import ansible_collections.serverkit.core as collection
+from free_ports import free_port
 
 RUNNER = pathlib.Path(__file__).with_name("domain_run.py")
 TREE = pathlib.Path(next(iter(collection.__path__))).parents[2]
+# Seconds until something counts as not answering: this machine may be busy with other tests.
+PATIENCE = 60.0
 NGINX_CONF = """
 user root;
 worker_processes 2;
@@ -45,12 +48,6 @@ http {{
     include {root}/nginx/sites-enabled/*;
 }}
 """
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 class App(http.server.BaseHTTPRequestHandler):
@@ -134,7 +131,7 @@ class Server:
         self.wait_for_pid()
 
     def wait_for_pid(self) -> int:
-        deadline = time.monotonic() + 5
+        deadline = time.monotonic() + PATIENCE
         while time.monotonic() < deadline:
             with contextlib.suppress(OSError, ValueError):
                 return int((self.root / "nginx.pid").read_text())
@@ -145,7 +142,7 @@ class Server:
         with contextlib.suppress(OSError, ValueError):
             pid = int((self.root / "nginx.pid").read_text())
             os.kill(pid, signal.SIGTERM)
-            deadline = time.monotonic() + 5
+            deadline = time.monotonic() + PATIENCE
             # Init may take seconds to collect the dead, which have no command line any more.
             while pathlib.Path(f"/proc/{pid}/cmdline").read_bytes() and time.monotonic() < deadline:
                 time.sleep(0.01)
@@ -204,7 +201,7 @@ class Server:
     def get(
         self, host: str, path: str = "/", method: str = "GET", body: bytes | None = None, **headers: str
     ) -> tuple[int, dict[str, str], bytes]:
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE)
         try:
             connection.request(method, path, body=body, headers={"Host": host, **headers})
             response = connection.getresponse()
@@ -223,7 +220,7 @@ class Server:
         if trusted is None:
             context.check_hostname = False
             context.verify_mode = ssl.CERT_NONE
-        with socket.create_connection(("127.0.0.1", self.tls_port), 10) as plain:
+        with socket.create_connection(("127.0.0.1", self.tls_port), PATIENCE) as plain:
             with context.wrap_socket(plain, server_hostname=host) as encrypted:
                 connection = http.client.HTTPConnection(host)
                 connection.sock = encrypted
@@ -250,7 +247,7 @@ class Server:
 
 
 def websocket(server: Server, host: str, path: str, text: str) -> str:
-    with socket.create_connection(("127.0.0.1", server.port), 5) as connection:
+    with socket.create_connection(("127.0.0.1", server.port), PATIENCE) as connection:
         connection.sendall(
             f"GET {path} HTTP/1.1\r\nHost: {host}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
             "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n".encode()

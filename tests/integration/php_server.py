@@ -15,7 +15,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from nginx_server import free_port
+from free_ports import free_port
 
 CONFIGURATION = """
 [global]
@@ -59,11 +59,11 @@ def running(root: pathlib.Path) -> Iterator[Php]:
         yield Php(str(root / "php.sock"), port)
     finally:
         process.terminate()
-        process.wait(10)
+        process.wait(60)
 
 
 def _wait_for(port: int, process: subprocess.Popen[bytes]) -> None:
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while time.monotonic() < deadline and process.poll() is None:
         with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
             return

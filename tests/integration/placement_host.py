@@ -5,10 +5,9 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
-from ansible_collections.serverkit.core.tests.integration.app_host import PLACE, only, wait_for
+from ansible_collections.serverkit.core.tests.integration.app_host import PLACE, module_call, only
 from ansible_collections.serverkit.core.tests.integration.link_host import ENGINES, one, shop
 from ansible_collections.serverkit.core.tests.integration.restore_host import APP_DIRECTORY, STORE, RestoreHost
 
@@ -104,25 +103,28 @@ class PlacementHost(RestoreHost):
 
     def restore_as(self, name: str, identity: str) -> dict[str, Any]:
         """Make another app of a set and return the module's result."""
-        return self._module("serverkit_restore", {"app": "shop", "as": name, "set": identity})
+        return self.run_module("serverkit_restore", {"app": "shop", "as": name, "set": identity})
 
     def kill_restore_when(self, script: str, **options: Any) -> bool:
-        """Run serverkit_restore and kill it (SIGKILL) as soon as a script succeeds; return whether it did."""
-        arguments = {"app": "shop", **options, "_ansible_remote_tmp": "/tmp"}
-        call = json.dumps({"module": "serverkit_restore", "arguments": arguments})
-        self.sh("cat > /root/call.json", call)
-        self.sh(f"setsid python3 {PLACE}/run.py < /root/call.json > /root/call.log 2>&1 & echo $! > /root/call.pid")
-        try:
-            return wait_for(lambda: self.sh(f"({script}) >/dev/null 2>&1 && echo yes", fails=True) == "yes", 120)
-        finally:
-            self.sh("kill -KILL $(cat /root/call.pid)", fails=True)
+        """Run serverkit_restore and kill it (SIGKILL) as soon as a script succeeds; return whether it was still there.
+
+        All of this is done on the host: by the time that this machine has asked it, the instant may be over.
+        """
+        self.sh("cat > /root/call.json", module_call("serverkit_restore", {"app": "shop", **options}).decode())
+        killed = self.sh(
+            f"setsid python3 {PLACE}/run.py < /root/call.json > /root/call.log 2>&1 & run=$!;"
+            f" until ({script}) >/dev/null 2>&1; do kill -0 $run || exit 1; sleep 0.02; done;"
+            " kill -KILL $run && echo killed",
+            fails=True,
+        )
+        return killed == "killed"
 
     def reaches_out(self, container: str) -> bool:
         """Return whether a container can connect to somebody who is not on the host."""
         address = self.sh("ip -4 route show default | awk '{print $3}'")
         # Refused is an answer, too.
         script = (
-            "import socket\ntry:\n    socket.create_connection(('%s', 9), 2)\nexcept ConnectionRefusedError:\n    pass"
+            "import socket\ntry:\n    socket.create_connection(('%s', 9), 5)\nexcept ConnectionRefusedError:\n    pass"
         )
         done = self.sh(f'docker exec {container} python3 -c "{script % address}" && echo yes', fails=True)
         return done == "yes"

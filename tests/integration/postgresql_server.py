@@ -12,7 +12,6 @@ import os
 import pathlib
 import pwd
 import shutil
-import socket
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -20,6 +19,7 @@ from dataclasses import dataclass, field
 from urllib.parse import quote
 
 import pytest
+from free_ports import free_port
 
 # Every character that a URL, a DSN or a shell could trip over.
 PASSWORD = "s3cr3t p@ss/w:rd?#%&='\"\\$ü"
@@ -79,8 +79,7 @@ def running() -> Iterator[Cluster]:
         as_user = ["runuser", "-u", "postgres", "--"]
     os.chmod(directory, 0o755)  # the socket in it is for everybody
     data = f"{directory}/data"
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     rules = ["--auth-local=trust", "--auth-host=scram-sha-256", "--username=postgres", "--encoding=UTF8", "--no-sync"]
     subprocess.run([*as_user, f"{binaries}/initdb", "-D", data, *rules], check=True, capture_output=True, cwd=directory)
     options = f"-p {port} -h 127.0.0.1 -k {directory} -c fsync=off -c max_connections=200"

@@ -6,10 +6,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from typing import Any
 
-from ansible_collections.serverkit.core.tests.integration.app_host import IMAGE, PLACE, only
+from ansible_collections.serverkit.core.tests.integration.app_host import IMAGE, only
 from ansible_collections.serverkit.core.tests.integration.link_host import ENGINES, LinkHost, one, shop
 
 SETS = "/var/serverkit/backups"
@@ -28,7 +27,7 @@ STORE: dict[str, Any] = {
     "description": "A page from a volume, and a directory of the host",
     "main_service": "web",
     "main_port": "HTTP_PORT",
-    "health": {"type": "http", "path": "/", "timeout": 6},
+    "health": {"type": "http", "path": "/", "timeout": 15},
     "variables": [{"name": "HTTP_PORT", "type": "port", "default": "8001"}],
     "compose": {
         "services": {
@@ -102,18 +101,15 @@ class RestoreHost(LinkHost):
 
     def back_up(self, **options: Any) -> str:
         """Make a set and return its name."""
-        return str(only(self._module("serverkit_backup", {"app": "shop", **options}))["set"])
+        return str(only(self.run_module("serverkit_backup", {"app": "shop", **options}))["set"])
 
     def restore(self, *, check: bool = False, **options: Any) -> dict[str, Any]:
         """Run serverkit_restore to its end and return its result."""
-        return self._module("serverkit_restore", {"app": "shop", **options}, check=check)
+        return self.run_module("serverkit_restore", {"app": "shop", **options}, check=check)
 
     def restore_killed(self, after: float, **options: Any) -> str:
-        """Run it and kill it (SIGKILL) after so many seconds; `killed`, or `finished` when it was faster."""
-        done = self._exec(
-            ["python3", f"{PLACE}/run.py", str(after)], _call("serverkit_restore", {"app": "shop", **options}, False)
-        )
-        return done.stdout.decode().strip()
+        """Run it and kill it, as by `killed`."""
+        return self.killed("serverkit_restore", {"app": "shop", **options}, after)
 
     def state(self) -> str:
         """Return what a restore could leave behind, or change."""
@@ -123,24 +119,9 @@ class RestoreHost(LinkHost):
         """Return what the host remembers of the app's backups and restores."""
         return dict(json.loads(self.sh(f"cat {SETS}/shop/state.json", fails=True) or "{}"))
 
-    def _module(self, name: str, arguments: Mapping[str, Any], *, check: bool = False) -> dict[str, Any]:
-        done = self._exec(["python3", f"{PLACE}/run.py"], _call(name, arguments, check))
-        if not done.stdout.strip():
-            raise AssertionError(done.stderr.decode())
-        told = done.stdout.decode()
-        for variable, value in self.secrets_everywhere():
-            assert variable.endswith("_USER") or value not in told, variable
-        result: dict[str, Any] = json.loads(told)
-        return result
-
 
 _PREFIXES: dict[str, dict[str, str]] = {
     "mariadb": {},
     "postgresql": {"env_prefix": "REPORTS"},
     "redis": {},
 }
-
-
-def _call(name: str, arguments: Mapping[str, Any], check: bool) -> bytes:
-    own = {"_ansible_check_mode": check, "_ansible_diff": True, "_ansible_remote_tmp": "/tmp"}
-    return json.dumps({"module": name, "arguments": {**arguments, **own}}).encode()

@@ -30,7 +30,7 @@ APP = "/var/serverkit/apps/blog"
 FILES = f"cd {APP} && sha256sum docker-compose.yml compose.links.yml .env 2>/dev/null"
 # The name of a linked database becomes the greeting, and one that is called crash ends the container.
 LINKED: dict[str, Any] = copy.deepcopy(WEB)
-LINKED["health"] = {"type": "http", "path": "/", "timeout": 10}
+LINKED["health"] = {"type": "http", "path": "/", "timeout": 15}
 LINKED["database"] = {
     "engines": ["mysql"],
     "service": "app",

@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from ansible_collections.serverkit.core.tests.integration.app_host import PLACE, definitions, wait_for
-from ansible_collections.serverkit.core.tests.integration.backup_host import NOTES, SETS, BackupHost, backup_call
+from ansible_collections.serverkit.core.tests.integration.app_host import PLACE, definitions, module_call, wait_for
+from ansible_collections.serverkit.core.tests.integration.backup_host import NOTES, SETS, BackupHost
 from ansible_collections.serverkit.core.tests.integration.link_host import ENGINES, REDIS_ADMIN, SHARED, one, shop
 
 pytestmark = [pytest.mark.real, pytest.mark.testbed]
@@ -201,7 +201,8 @@ def test_a_corrupt_table_fails_and_says_so(host: BackupHost) -> None:
 
 def test_killed_while_the_app_is_paused(host: BackupHost) -> None:
     first = taken(host)["set"]
-    host.sh(f"head -c 60000000 /dev/urandom > {DATA}/large; cat > /tmp/call", backup_call([SHOP]).decode())
+    call = module_call("serverkit_backup", {"backups": [SHOP]}).decode()
+    host.sh(f"head -c 200000000 /dev/urandom > {DATA}/large; cat > /tmp/call", call)
     paused = "docker ps -q --filter status=paused"
     for _attempt in range(2):
         killed = host.sh(
@@ -210,7 +211,7 @@ def test_killed_while_the_app_is_paused(host: BackupHost) -> None:
             " kill -9 $run && echo killed"
         )
         assert killed == "killed"
-        assert wait_for(lambda: host.states() == {"running"}, 5)
+        assert wait_for(lambda: host.states() == {"running"})
         assert [name for name in host.sets() if not name.startswith(".")] == [first]
     host.sh(f"rm {DATA}/large")
     second = taken(host)["set"]
@@ -232,7 +233,7 @@ def test_killed_at_any_instant(host: BackupHost) -> None:
     whole = [taken(host)["set"]]
     for _attempt in range(4):
         host.backup_killed(SHOP, after=random.uniform(0.3, 2.0))
-        assert wait_for(lambda: host.states() == {"running"}, 10)
+        assert wait_for(lambda: host.states() == {"running"})
         whole = [name for name in host.sets() if not name.startswith(".")]
         assert one(host.backup({**SHOP, "state": "verified"}))["set"] == whole[-1]
     found = taken(host)["set"]

@@ -29,6 +29,7 @@ from ansible_collections.serverkit.core.plugins.module_utils._values.database im
 )
 from database_links import PASSWORD, create, numbers, sql, variables
 from database_servers import Server
+from free_ports import free_port
 from hypothesis import strategies as st
 
 PRINTABLE = string.ascii_letters + string.digits + string.punctuation + " "
@@ -374,7 +375,7 @@ def test_a_wrong_password_is_refused_without_being_told(server: Server, engine: 
 
 
 def test_a_server_that_is_down_is_named(server: Server) -> None:
-    port = database_servers.free_port()
+    port = free_port()
     with pytest.raises(HostError, match="Check that the server runs") as caught:
         server.login("somebody", "some-password", "somewhere", port=port, timeout=2)
     assert str(port) in str(caught.value)

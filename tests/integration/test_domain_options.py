@@ -32,7 +32,7 @@ from ansible_collections.serverkit.core.plugins.module_utils._gateways.registry.
 from ansible_collections.serverkit.core.plugins.module_utils._gateways.settings import Settings
 from ansible_collections.serverkit.core.plugins.module_utils._values.nginx import PROOF_PATH as PROOF
 from ansible_collections.serverkit.core.plugins.module_utils._values.records import AppRecord
-from nginx_server import App, Server, Threaded, websocket
+from nginx_server import PATIENCE, App, Server, Threaded, websocket
 
 pytestmark = pytest.mark.real
 
@@ -70,7 +70,7 @@ class Talkative(App, http.server.BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(b"3\r\none\r\n")
         # Not before the client has the first piece.
-        self.server.go_on.wait(20)  # type: ignore[attr-defined]
+        self.server.go_on.wait(PATIENCE)  # type: ignore[attr-defined]
         self.wfile.write(b"3\r\ntwo\r\n0\r\n\r\n")
 
 
@@ -316,7 +316,7 @@ def test_websocket(world: World) -> None:
 def test_buffering_of_answers(world: World) -> None:
     backend = world.backends["main"]
     backend.go_on.clear()
-    connection = http.client.HTTPConnection("127.0.0.1", world.server.port, timeout=15)
+    connection = http.client.HTTPConnection("127.0.0.1", world.server.port, timeout=PATIENCE)
     connection.request("GET", "/pieces", headers={"Host": "flowing.example"})
     response = connection.getresponse()
     assert response.read(3) == b"one"  # while the app still holds the rest back
@@ -329,10 +329,10 @@ def test_buffering_of_answers(world: World) -> None:
 def test_buffering_of_requests(world: World, host: str, at_once: bool) -> None:
     backend = world.backends["main"]
     backend.reached.clear()
-    with socket.create_connection(("127.0.0.1", world.server.port), 15) as connection:
+    with socket.create_connection(("127.0.0.1", world.server.port), PATIENCE) as connection:
         head = f"POST / HTTP/1.1\r\nHost: {host}\r\nContent-Length: 6\r\nConnection: close\r\n\r\n"
         connection.sendall(head.encode() + b"one")
-        assert backend.reached.wait(15 if at_once else 0.5) is at_once
+        assert backend.reached.wait(PATIENCE if at_once else 0.5) is at_once
         connection.sendall(b"two")
         assert connection.makefile("rb").readline().split()[1] == b"200"
 
@@ -575,7 +575,7 @@ def over_tls(
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     if protocols:
         context.set_alpn_protocols(list(protocols))
-    plain = socket.create_connection(("127.0.0.1", world.server.tls_port), 10)
+    plain = socket.create_connection(("127.0.0.1", world.server.tls_port), PATIENCE)
     with context.wrap_socket(plain, server_hostname=host) as encrypted:
         if "h2" in protocols:
             return http.client.HTTPResponse(plain), encrypted.selected_alpn_protocol() or ""
@@ -633,14 +633,14 @@ def private(world: World, **options: Any) -> dict[str, Any]:
 
 def test_the_options_of_a_private_url(world: World) -> None:
     users = {"ann": "a-password"}
-    item = private(world, slug="my-slug", basic_auth={"users": users}, max_body_size="1k", timeouts={"read": 1})
+    item = private(world, slug="my-slug", basic_auth={"users": users}, max_body_size="1k", timeouts={"read": 3})
     world.server.good(item)
     admitted = authorization("ann", "a-password")
     path = "/p/my-slug/"
     assert (world.status("127.0.0.1", path), world.status("127.0.0.1", path, **admitted)) == (401, 200)
     assert world.status("127.0.0.1", path, "POST", b"x" * 1025, **admitted) == 413
     assert world.status("127.0.0.1", path, "POST", b"x" * 1024, **admitted) == 200
-    assert world.status("127.0.0.1", f"{path}slow?3", **admitted) == 504
+    assert world.status("127.0.0.1", f"{path}slow?9", **admitted) == 504
     assert not world.server.good(item)[0]["changed"]
 
 
@@ -649,10 +649,10 @@ def test_a_private_url_that_expires(world: World) -> None:
         return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + seconds))
 
     host, path = "127.0.0.1", "/p/short-lived/"
-    item = private(world, slug="short-lived", expires=ends(5))
+    item = private(world, slug="short-lived", expires=ends(15))
     world.server.good(item)
     assert world.status(host, path) == 200
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 60
     while world.status(host, path) == 200 and time.monotonic() < deadline:
         time.sleep(0.1)
     unknown = [(one := world.get(host, f"/p/never-was{rest}"))[0] for rest in ("", "/", "/x")]

@@ -334,17 +334,17 @@ def test_a_stopped_or_killed_server_fails_the_dump(
     )
     path = tmp_path / "one.sql.zst"
     done = threading.Event()
+    # Connected before the dump begins, which does not take long.
+    other = mariadb.open()
+    assert isinstance(other, Mysql)
 
     def kill() -> None:
-        other = mariadb.open()
-        assert isinstance(other, Mysql)
         while not done.is_set():
             for (number,) in other.statement(
                 "SELECT ID FROM information_schema.PROCESSLIST WHERE INFO LIKE 'SELECT /*!40001 SQL_NO_CACHE%'"
             ):
                 other.statement(f"KILL {number}")
                 done.set()
-        other.close()
 
     killer = threading.Thread(target=kill)
     killer.start()
@@ -354,6 +354,7 @@ def test_a_stopped_or_killed_server_fails_the_dump(
     finally:
         done.set()
         killer.join()
+        other.close()
     assert not path.exists()
 
 

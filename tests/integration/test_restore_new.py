@@ -9,7 +9,7 @@ import json
 from collections.abc import Iterator
 
 import pytest
-from ansible_collections.serverkit.core.tests.integration.app_host import ids, only
+from ansible_collections.serverkit.core.tests.integration.app_host import ids, only, wait_for
 from ansible_collections.serverkit.core.tests.integration.link_host import ENGINES, shop
 from ansible_collections.serverkit.core.tests.integration.placement_host import NAMED, PlacementHost
 
@@ -121,7 +121,7 @@ def test_an_app_is_made_on_an_empty_host_of_its_set_alone(host: PlacementHost, s
 def test_a_port_that_is_taken_becomes_another(host: PlacementHost, sets: tuple[str, str]) -> None:
     host.purge()
     host.sh("setsid python3 -m http.server 8001 --bind 127.0.0.1 >/dev/null 2>&1 & echo $! > /root/listener")
-    host.sh("for i in $(seq 50); do curl -s -o /dev/null http://127.0.0.1:8001/ && break; sleep 0.1; done")
+    assert wait_for(lambda: host.get(8001))
     try:
         restored = only(host.restore(set=sets[0]))
         port = restored["ports"]["HTTP_PORT"]

@@ -54,7 +54,7 @@ TEMPLATE: dict[str, Any] = {
     "description": "A page from a volume, with secrets of its own",
     "main_service": "web",
     "main_port": "HTTP_PORT",
-    "health": {"type": "http", "path": "/", "timeout": 5},
+    "health": {"type": "http", "path": "/", "timeout": 15},
     "variables": [
         {"name": "HTTP_PORT", "type": "port", "default": "8001"},
         {"name": "MODE", "default": "serve"},
@@ -157,7 +157,8 @@ def evidence(host: DataHost) -> Evidence:
         right = back_up(found, host, administrators)
         restore(found, host, administrators, right)
         unlink(found, host, administrators)
-    places = ("var/serverkit", "var/cache/serverkit", "var/log", "etc/serverkit", "etc/redis", "root", "tmp", "var/tmp")
+    places = ("var/serverkit", "var/cache/serverkit", "var/log", "var/tmp", "etc/serverkit", "etc/redis", "root", "tmp")
+    places = (*places, "run/serverkit")
     collect_files(found, host, *places)
     return found
 
