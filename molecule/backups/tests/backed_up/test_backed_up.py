@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from conftest import FIRST, front_page
 
@@ -13,9 +13,18 @@ if TYPE_CHECKING:
     from testinfra.host import Host
 
 SETS = "/var/serverkit/backups/blog"
+REPOSITORY = "/srv/elsewhere"
+# Prints how many files below a directory have a piece of another file in them. Of a compressed file, since that would
+# be stored as it is by a program that compresses and does not encrypt.
+_COUNT_PIECES = """
+import pathlib, sys
+content = pathlib.Path(sys.argv[1]).read_bytes()
+piece = content[len(content) // 2 :][:64]
+print(sum(piece in path.read_bytes() for path in pathlib.Path(sys.argv[2]).rglob("*") if path.is_file()))
+"""
 
 
-def manifests(host: Host) -> list[dict[str, object]]:
+def manifests(host: Host) -> list[dict[str, Any]]:
     paths = host.check_output(f"ls -d {SETS}/2*/manifest.json").split()
     return [json.loads(host.file(path).content_string) for path in paths]
 
@@ -23,8 +32,8 @@ def manifests(host: Host) -> list[dict[str, object]]:
 def test_there_is_one_of_the_timer_and_one_of_the_playbook(first: Host) -> None:
     assert [manifest["reason"] for manifest in manifests(first)] == ["scheduled", "asked"]
     for manifest in manifests(first):
-        assert [dump["link"] for dump in manifest["databases"]] == ["mariadb"]  # type: ignore[attr-defined]
-        assert [tree["name"] for tree in manifest["volumes"]] == ["html"]  # type: ignore[attr-defined]
+        assert [dump["link"] for dump in manifest["databases"]] == ["mariadb"]
+        assert [tree["name"] for tree in manifest["volumes"]] == ["html"]
 
 
 def test_nobody_else_can_read_them(first: Host) -> None:
@@ -49,10 +58,17 @@ def test_the_journal_tells_what_was_done_and_no_secret(first: Host) -> None:
 
 
 def test_the_copies_are_encrypted_and_undamaged(first: Host) -> None:
-    assert first.run("grep --recursive --quiet 'A post to keep' /srv/elsewhere").rc == 1
-    first.check_output(
-        "RESTIC_PASSWORD='correct horse battery staple' restic --repo /srv/elsewhere check --read-data --no-cache"
-    )
+    *_older, dump = first.check_output(f"ls {SETS}/2*/mysql/mariadb.sql.zst").split()
+    found = {
+        place: first.check_output("python3 -c %s %s %s", _COUNT_PIECES, dump, place) for place in (SETS, REPOSITORY)
+    }
+    assert int(found[SETS]) > 0
+    assert int(found[REPOSITORY]) == 0
+    restic = f"restic --repo {REPOSITORY} --no-cache"
+    guessed = first.run(f"RESTIC_PASSWORD='correct horse' {restic} cat config")
+    assert guessed.rc != 0
+    assert "wrong password" in guessed.stderr
+    first.check_output(f"RESTIC_PASSWORD='correct horse battery staple' {restic} check --read-data")
 
 
 def test_all_is_well(first: Host) -> None:
