@@ -365,20 +365,9 @@ from typing import Any
 from ansible_collections.serverkit.core.plugins.module_utils._module import one_or_list, run_module
 from ansible_collections.serverkit.core.plugins.module_utils._runner.backups import Backups
 from ansible_collections.serverkit.core.plugins.module_utils._values.backup_request import parse
+from ansible_collections.serverkit.core.plugins.module_utils._values.links import SERVER_OPTIONS
 from ansible_collections.serverkit.core.plugins.module_utils._values.repository import OPTIONS as REPOSITORY
 
-SERVER: dict[str, Any] = {
-    "host": {"type": "str"},
-    "port": {"type": "int"},
-    "socket": {"type": "path"},
-    "user": {"type": "str"},
-    "password": {"type": "str", "no_log": True},
-    "app": {"type": "str"},
-    "service": {"type": "str"},
-    "tls": {"type": "str", "choices": ["disable", "require", "verify"]},
-    "ca_cert": {"type": "path"},
-    "clients": {"type": "list", "elements": "str"},
-}
 KEEP: dict[str, Any] = {
     "last": {"type": "int", "default": 1},
     "daily": {"type": "int", "default": 7},
@@ -397,7 +386,7 @@ BACKUP: dict[str, Any] = {
         "elements": "dict",
         "options": {
             "name": {"type": "str", "required": True},
-            "server": {"type": "dict", "options": SERVER},
+            "server": {"type": "dict", "options": SERVER_OPTIONS},
         },
     },
 }

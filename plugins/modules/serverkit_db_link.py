@@ -420,20 +420,8 @@ from typing import Any
 
 from ansible_collections.serverkit.core.plugins.module_utils._module import one_or_list, run_module
 from ansible_collections.serverkit.core.plugins.module_utils._runner.links import Links
-from ansible_collections.serverkit.core.plugins.module_utils._values.links import label, parse
+from ansible_collections.serverkit.core.plugins.module_utils._values.links import SERVER_OPTIONS, label, parse
 
-SERVER: dict[str, Any] = {
-    "host": {"type": "str"},
-    "port": {"type": "int"},
-    "socket": {"type": "path"},
-    "user": {"type": "str"},
-    "password": {"type": "str", "no_log": True},
-    "app": {"type": "str"},
-    "service": {"type": "str"},
-    "tls": {"type": "str", "choices": ["disable", "require", "verify"]},
-    "ca_cert": {"type": "path"},
-    "clients": {"type": "list", "elements": "str"},
-}
 LINK: dict[str, Any] = {
     "app": {"type": "str"},
     "engine": {"type": "str", "choices": ["mysql", "mariadb", "postgresql", "redis", "mongodb"]},
@@ -445,7 +433,7 @@ LINK: dict[str, Any] = {
     "env_prefix": {"type": "str"},
     "variables": {"type": "dict"},
     "services": {"type": "list", "elements": "str"},
-    "server": {"type": "dict", "options": SERVER},
+    "server": {"type": "dict", "options": SERVER_OPTIONS},
     "rotate": {"type": "bool", "default": False},
     "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
     "drop": {"type": "bool", "default": False},

@@ -101,11 +101,11 @@ options:
           - Until the app accepts the connection. nginx's own value is 60; V(5) where there are several O(upstreams).
         type: int
         version_added: 1.0.0
-      read:
+      read: &timeouts_read
         description: Between two pieces of the app's answer, and between two messages of a websocket. V(300) without it.
         type: int
         version_added: 1.0.0
-      send:
+      send: &timeouts_send
         description: Between two pieces of the request that the app takes. V(300) without it.
         type: int
         version_added: 1.0.0
@@ -273,6 +273,80 @@ options:
         type: str
         default: X-Forwarded-For
         version_added: 1.0.0
+  upstreams: &upstreams
+    description:
+      - Several servers to which requests are passed on, instead of the app's port. One that fails is left alone for a
+        while, and the request is tried with the next.
+    type: list
+    elements: dict
+    version_added: 1.0.0
+    suboptions:
+      host: &upstreams_host
+        description: The IP address. Names are refused, since nginx does not start while one of them does not resolve.
+        type: str
+        default: 127.0.0.1
+        version_added: 1.0.0
+      port: &upstreams_port
+        description: The port.
+        type: int
+        required: true
+        version_added: 1.0.0
+      weight: &upstreams_weight
+        description: How many of the requests it gets, compared with the others.
+        type: int
+        default: 1
+        version_added: 1.0.0
+      max_fails:
+        description:
+          - After how many failed tries within O(upstreams[].fail_timeout) it is left alone for as long. nginx's own
+            value is 1; 0 never does.
+        type: int
+        version_added: 1.0.0
+      fail_timeout: &upstreams_fail_timeout
+        description: Seconds. nginx's own value is 10.
+        type: int
+        version_added: 1.0.0
+      backup: &upstreams_backup
+        description: Whether it is asked only when all others fail.
+        type: bool
+        default: false
+        version_added: 1.0.0
+  balance: &balance
+    description:
+      - >-
+        How one of O(upstreams) is chosen: in turn, the least busy, or always the same for an address.
+    type: str
+    choices: [round_robin, least_conn, ip_hash]
+    default: round_robin
+    version_added: 1.0.0
+  keepalive: &keepalive
+    description: How many idle connections to the app each worker of nginx keeps open; V(0) opens one for each request.
+    type: int
+    default: 32
+    version_added: 1.0.0
+  root: &root
+    description: Serve a directory of files, without an app.
+    type: dict
+    version_added: 1.0.0
+    suboptions: &root_options
+      directory:
+        description: The directory's absolute path. Files whose names begin with a dot are not served.
+        type: str
+        required: true
+        version_added: 1.0.0
+      index:
+        description: What is served for a directory; the first that is there.
+        type: list
+        elements: str
+        default: [index.html]
+        version_added: 1.0.0
+      spa:
+        description:
+          - Whether what is not there is answered with the index of the whole site, as an application that runs in the
+            browser wants it.
+        type: bool
+        default: false
+        version_added: 1.0.0
   paths: &paths
     description:
       - Parts of the domain that another app, port or directory answers. Each stands for itself and all that is below
@@ -303,37 +377,17 @@ options:
         elements: dict
         version_added: 1.0.0
         suboptions:
-          host:
-            description:
-              - The IP address. Names are refused, since nginx does not start while one of them does not resolve.
-            type: str
-            default: 127.0.0.1
-            version_added: 1.0.0
-          port:
-            description: The port.
-            type: int
-            required: true
-            version_added: 1.0.0
-          weight:
-            description: How many of the requests it gets, compared with the others.
-            type: int
-            default: 1
-            version_added: 1.0.0
+          host: *upstreams_host
+          port: *upstreams_port
+          weight: *upstreams_weight
           max_fails:
             description:
               - After how many failed tries within O(paths[].upstreams[].fail_timeout) it is left alone for as long.
                 nginx's own value is 1; 0 never does.
             type: int
             version_added: 1.0.0
-          fail_timeout:
-            description: Seconds. nginx's own value is 10.
-            type: int
-            version_added: 1.0.0
-          backup:
-            description: Whether it is asked only when all others fail.
-            type: bool
-            default: false
-            version_added: 1.0.0
+          fail_timeout: *upstreams_fail_timeout
+          backup: *upstreams_backup
       balance:
         description: As O(balance), for the path.
         type: str
@@ -344,25 +398,7 @@ options:
         description: As O(root), for the path.
         type: dict
         version_added: 1.0.0
-        suboptions:
-          directory:
-            description: The directory's absolute path. Files whose names begin with a dot are not served.
-            type: str
-            required: true
-            version_added: 1.0.0
-          index:
-            description: What is served for a directory; the first that is there.
-            type: list
-            elements: str
-            default: [index.html]
-            version_added: 1.0.0
-          spa:
-            description:
-              - Whether what is not there is answered with the index of the whole site, as an application that runs in
-                the browser wants it.
-            type: bool
-            default: false
-            version_added: 1.0.0
+        suboptions: *root_options
       strip:
         description:
           - Whether to take the path off on the way to the app, announce it in C(X-Forwarded-Prefix), and put it before
@@ -400,15 +436,8 @@ options:
                 O(paths[].upstreams).
             type: int
             version_added: 1.0.0
-          read:
-            description:
-              - Between two pieces of the app's answer, and between two messages of a websocket. V(300) without it.
-            type: int
-            version_added: 1.0.0
-          send:
-            description: Between two pieces of the request that the app takes. V(300) without it.
-            type: int
-            version_added: 1.0.0
+          read: *timeouts_read
+          send: *timeouts_send
       allow:
         description: As O(allow), for the path, in place of the domain's.
         type: list
@@ -418,80 +447,6 @@ options:
         description: As O(deny), for the path, in place of the domain's.
         type: list
         elements: str
-        version_added: 1.0.0
-  upstreams: &upstreams
-    description:
-      - Several servers to which requests are passed on, instead of the app's port. One that fails is left alone for a
-        while, and the request is tried with the next.
-    type: list
-    elements: dict
-    version_added: 1.0.0
-    suboptions:
-      host:
-        description: The IP address. Names are refused, since nginx does not start while one of them does not resolve.
-        type: str
-        default: 127.0.0.1
-        version_added: 1.0.0
-      port:
-        description: The port.
-        type: int
-        required: true
-        version_added: 1.0.0
-      weight:
-        description: How many of the requests it gets, compared with the others.
-        type: int
-        default: 1
-        version_added: 1.0.0
-      max_fails:
-        description:
-          - After how many failed tries within O(upstreams[].fail_timeout) it is left alone for as long. nginx's own
-            value is 1; 0 never does.
-        type: int
-        version_added: 1.0.0
-      fail_timeout:
-        description: Seconds. nginx's own value is 10.
-        type: int
-        version_added: 1.0.0
-      backup:
-        description: Whether it is asked only when all others fail.
-        type: bool
-        default: false
-        version_added: 1.0.0
-  balance: &balance
-    description:
-      - >-
-        How one of O(upstreams) is chosen: in turn, the least busy, or always the same for an address.
-    type: str
-    choices: [round_robin, least_conn, ip_hash]
-    default: round_robin
-    version_added: 1.0.0
-  keepalive: &keepalive
-    description: How many idle connections to the app each worker of nginx keeps open; V(0) opens one for each request.
-    type: int
-    default: 32
-    version_added: 1.0.0
-  root: &root
-    description: Serve a directory of files, without an app.
-    type: dict
-    version_added: 1.0.0
-    suboptions:
-      directory:
-        description: The directory's absolute path. Files whose names begin with a dot are not served.
-        type: str
-        required: true
-        version_added: 1.0.0
-      index:
-        description: What is served for a directory; the first that is there.
-        type: list
-        elements: str
-        default: [index.html]
-        version_added: 1.0.0
-      spa:
-        description:
-          - Whether what is not there is answered with the index of the whole site, as an application that runs in the
-            browser wants it.
-        type: bool
-        default: false
         version_added: 1.0.0
   php_fpm: &php_fpm
     description:

@@ -407,22 +407,14 @@ from typing import Any
 
 from ansible_collections.serverkit.core.plugins.module_utils._module import one_or_list, run_module
 from ansible_collections.serverkit.core.plugins.module_utils._runner.restores import Restores
+from ansible_collections.serverkit.core.plugins.module_utils._values.links import SERVER_OPTIONS
 from ansible_collections.serverkit.core.plugins.module_utils._values.repository import OPTIONS as REPOSITORY
 from ansible_collections.serverkit.core.plugins.module_utils._values.restore import label, parse
 
-SERVER: dict[str, Any] = {
-    "host": {"type": "str"},
-    "port": {"type": "int"},
-    "socket": {"type": "path"},
-    "user": {"type": "str"},
-    "password": {"type": "str", "no_log": True},
-    "app": {"type": "str"},
-    "service": {"type": "str"},
-    "tls": {"type": "str", "choices": ["disable", "require", "verify"]},
-    "ca_cert": {"type": "path"},
-    "clients": {"type": "list", "elements": "str"},
+LINK: dict[str, Any] = {
+    "name": {"type": "str", "required": True},
+    "server": {"type": "dict", "options": SERVER_OPTIONS},
 }
-LINK: dict[str, Any] = {"name": {"type": "str", "required": True}, "server": {"type": "dict", "options": SERVER}}
 RESTORE: dict[str, Any] = {
     "app": {"type": "str"},
     "set": {"type": "str"},

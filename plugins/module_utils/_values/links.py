@@ -42,6 +42,20 @@ STORED_PARTS = ("user", "password", "url")
 # Tells a person's `docker compose` to read both files (https://docs.docker.com/compose/how-tos/environment-variables).
 COMPOSE_FILES_KEY = "COMPOSE_FILE"
 
+# How a task describes a database server: the option `server` of links, backups and restores.
+SERVER_OPTIONS: dict[str, Any] = {
+    "host": {"type": "str"},
+    "port": {"type": "int"},
+    "socket": {"type": "path"},
+    "user": {"type": "str"},
+    "password": {"type": "str", "no_log": True},
+    "app": {"type": "str"},
+    "service": {"type": "str"},
+    "tls": {"type": "str", "choices": ["disable", "require", "verify"]},
+    "ca_cert": {"type": "path"},
+    "clients": {"type": "list", "elements": "str"},
+}
+
 
 @dataclass(frozen=True)
 class ServerRequest:
