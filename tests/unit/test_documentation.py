@@ -16,18 +16,42 @@ from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible_collections.serverkit.core.plugins.filter.inventory_problems import inventory_problems
 from ansible_collections.serverkit.core.plugins.modules import (
     serverkit_app,
+    serverkit_backup,
     serverkit_db_link,
     serverkit_domain,
     serverkit_port,
+    serverkit_program,
+    serverkit_restore,
 )
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
-SPECS = yaml.safe_load((ROOT / "roles/app/meta/argument_specs.yml").read_text(encoding="utf-8"))["argument_specs"]
-MODULES = (serverkit_app, serverkit_db_link, serverkit_domain, serverkit_port)
+MODULES = (
+    serverkit_app,
+    serverkit_backup,
+    serverkit_db_link,
+    serverkit_domain,
+    serverkit_port,
+    serverkit_program,
+    serverkit_restore,
+)
 CODE = re.compile(r"^```.*?^```$|`[^`\n]+`", re.MULTILINE | re.DOTALL)
 BLOCK = re.compile(r"^```yaml\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
+
+def _known() -> dict[str, Any]:
+    """Return the options of all roles; those of the role that apps are listed for say most of `serverkit_apps`."""
+    found: dict[str, Any] = {}
+    for path in sorted(ROOT.glob("roles/*/meta/argument_specs.yml")):
+        for entry in yaml.safe_load(path.read_text(encoding="utf-8"))["argument_specs"].values():
+            for name, option in entry.get("options", {}).items():
+                found.setdefault(name, option)
+    return found
+
+
+KNOWN = _known()
+# Between roles, and not for an inventory.
+INTERNAL = {"serverkit_certbot_acme"}
 # What a template would put there.
 PEM = {
     "certificate": "-----BEGIN CERTIFICATE-----\n-----END CERTIFICATE-----\n",
@@ -37,7 +61,7 @@ PEM = {
 
 def recipes() -> Iterator[Any]:
     """Yield the variables of each example that is a piece of an inventory."""
-    for page in ("domains.md", "certificates.md"):
+    for page in ("backups.md", "certificates.md", "databases.md", "domains.md"):
         text = (DOCS / page).read_text(encoding="utf-8")
         for found in BLOCK.finditer(text):
             line = text[: found.start()].count("\n") + 2
@@ -47,9 +71,11 @@ def recipes() -> Iterator[Any]:
 
 
 def _variables(loaded: dict[str, Any]) -> dict[str, Any]:
-    variables = {name: value for name, value in loaded.items() if name != "domains"}
-    if "domains" in loaded:
-        variables["serverkit_apps"] = [{"name": "my-app", "template": "node-app", "domains": loaded["domains"]}]
+    loaded = loaded["all"]["vars"] if "all" in loaded else loaded
+    of_app = {name: value for name, value in loaded.items() if name in ("domains", "databases")}
+    variables = {name: value for name, value in loaded.items() if name not in of_app}
+    if of_app:
+        variables["serverkit_apps"] = [{"name": "my-app", "template": "node-app", **of_app}]
     for app in variables.get("serverkit_apps", []):
         for domain in app.get("domains", []):
             domain.update({name: text for name, text in PEM.items() if name in domain})
@@ -58,15 +84,30 @@ def _variables(loaded: dict[str, Any]) -> dict[str, Any]:
 
 @pytest.mark.parametrize("variables", list(recipes()))
 def test_a_recipe_is_valid(variables: dict[str, Any]) -> None:
-    known = SPECS["main"]["options"]
-    assert set(variables) <= set(known)
-    checked = ArgumentSpecValidator({name: known[name] for name in variables}).validate(variables)
+    assert set(variables) <= set(KNOWN)
+    checked = ArgumentSpecValidator({name: KNOWN[name] for name in variables}).validate(variables)
     assert checked.error_messages == []
-    assert inventory_problems(checked.validated_parameters.get("serverkit_apps", [])) == []
+    # As the role gives it, which has its options looked at, and not filled in.
+    assert inventory_problems(variables.get("serverkit_apps", [])) == []
 
 
 def test_there_are_recipes() -> None:
     assert len(list(recipes())) > 20
+
+
+def test_the_list_of_all_variables_has_all_of_them() -> None:
+    page = (DOCS / "inventory.md").read_text(encoding="utf-8")
+    listed = set(re.findall(r"`(serverkit_[a-z_]+)`", page.partition("## All variables\n")[2].partition("\n## ")[0]))
+    wanted = {name for name in KNOWN if name.startswith("serverkit_")} - INTERNAL
+    # Variables of playbooks, which no role has.
+    assert listed == wanted | {"serverkit_hosts", "serverkit_database_engines"}
+
+
+def test_the_way_of_a_backup_and_of_a_restore_has_all_of_its_files() -> None:
+    page = (DOCS / "architecture.md").read_text(encoding="utf-8")
+    listed = re.findall(r"^\| `((?:backup|restore)_[a-z_]+)` \|", page, re.MULTILINE)
+    folder = ROOT / "plugins/module_utils/_runner"
+    assert sorted(listed) == sorted(path.stem for kind in ("backup", "restore") for path in folder.glob(f"{kind}_*.py"))
 
 
 def examples() -> Iterator[Any]:
@@ -75,7 +116,7 @@ def examples() -> Iterator[Any]:
         for task in yaml.safe_load(module.EXAMPLES):
             for name, options in task.items():
                 if name == f"serverkit.core.{module.__name__.rpartition('.')[2]}":
-                    yield pytest.param(module, options, id=task["name"])
+                    yield pytest.param(module, options or {}, id=task["name"])
 
 
 @pytest.mark.parametrize(("module", "options"), list(examples()))
