@@ -18,9 +18,11 @@ from ansible_collections.serverkit.core.plugins.module_utils._edges.commands imp
 from ansible_collections.serverkit.core.plugins.module_utils._errors import HostError
 from ansible_collections.serverkit.core.plugins.module_utils._values.app import Container, Run
 
-_PROJECT = "com.docker.compose.project"
+# What Compose knows what it has made by (https://github.com/docker/compose/blob/v2.39.0/pkg/api/labels.go).
+PROJECT_LABEL = "com.docker.compose.project"
+VOLUME_LABEL = "com.docker.compose.volume"
 _LABELS = {
-    "project": _PROJECT,
+    "project": PROJECT_LABEL,
     "service": "com.docker.compose.service",
     "directory": "com.docker.compose.project.working_dir",
     "config_hash": "com.docker.compose.config-hash",
@@ -52,7 +54,7 @@ class Docker:
 
         :raises HostError: when Docker is not installed or does not answer.
         """
-        chosen = ["--filter", f"label={_PROJECT}={project}"] if project else []
+        chosen = ["--filter", f"label={PROJECT_LABEL}={project}"] if project else []
         output = self._ask("list containers", ["ps", "--all", "--no-trunc", *chosen, "--format", f"{{{_FORMAT}}}"])
         return tuple(_container(json.loads(line)) for line in output.splitlines() if line)
 
@@ -78,8 +80,8 @@ class Docker:
 
         :raises HostError: when Docker does not answer.
         """
-        line = f'{{"name":{{{{json .Name}}}},"project":{{{{json (.Label "{_PROJECT}")}}}}}}'
-        output = self._ask("list volumes", ["volume", "ls", "--filter", f"label={_PROJECT}", "--format", line])
+        line = f'{{"name":{{{{json .Name}}}},"project":{{{{json (.Label "{PROJECT_LABEL}")}}}}}}'
+        output = self._ask("list volumes", ["volume", "ls", "--filter", f"label={PROJECT_LABEL}", "--format", line])
         found: dict[str, tuple[str, ...]] = {}
         for volume in map(json.loads, filter(None, output.splitlines())):
             found[volume["project"]] = (*found.get(volume["project"], ()), volume["name"])

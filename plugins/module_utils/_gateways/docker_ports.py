@@ -15,10 +15,9 @@ from typing import Any
 
 from ansible_collections.serverkit.core.plugins.module_utils._edges.commands import Commands
 from ansible_collections.serverkit.core.plugins.module_utils._errors import HostError
+from ansible_collections.serverkit.core.plugins.module_utils._gateways.docker import PROJECT_LABEL
 from ansible_collections.serverkit.core.plugins.module_utils._values.ports import HIGHEST_PORT, Holder
 from ansible_collections.serverkit.core.plugins.module_utils._values.records import Protocol
-
-PROJECT_LABEL = "com.docker.compose.project"
 
 # One JSON array a line. `docker ps` answers for all containers at once, `docker inspect` asks for one after the other.
 _LISTED = '[{{json .ID}},{{json .State}},{{json .Ports}},{{json .Names}},{{json (.Label "' + PROJECT_LABEL + '")}}]'

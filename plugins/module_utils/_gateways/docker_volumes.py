@@ -13,8 +13,10 @@ import os
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
+from ansible_collections.serverkit.core.plugins.module_utils._edges import files
 from ansible_collections.serverkit.core.plugins.module_utils._edges.commands import Commands, Completed
 from ansible_collections.serverkit.core.plugins.module_utils._errors import HostError
+from ansible_collections.serverkit.core.plugins.module_utils._gateways.docker import PROJECT_LABEL, VOLUME_LABEL
 
 _MISSING = "no such volume"
 
@@ -32,6 +34,14 @@ class Volume:
     options: Mapping[str, str] = field(default_factory=dict)
     mountpoint: str = ""
     labels: Mapping[str, str] = field(default_factory=dict)
+
+
+def compose_labels(project: str, key: str) -> dict[str, str]:
+    """Return the labels by which Compose takes a volume for its own.
+
+    :param key: the volume's in the Compose file.
+    """
+    return {PROJECT_LABEL: project, VOLUME_LABEL: key}
 
 
 def plain(volume: Volume) -> bool:
@@ -95,10 +105,8 @@ class DockerVolumes:
         for volume in (found[live], found[fresh], aside):
             if not plain(volume):
                 raise HostError(attempted, f"{volume.name} is not a volume in a directory of Docker's own")
-        try:
+        with files.attempting(attempted):
             _rotate(found[live].mountpoint, found[fresh].mountpoint, aside.mountpoint)
-        except OSError as error:
-            raise HostError(attempted, error.strerror or str(error)) from error
         self.remove([fresh])
 
 
@@ -110,15 +118,7 @@ def _rotate(live: str, fresh: str, kept: str) -> None:
             os.rename(live, kept)  # refused by the kernel unless `kept` is empty, or not there
         os.rename(fresh, live)
     for path in (live, kept):
-        _sync(os.path.dirname(path))
-
-
-def _sync(directory: str) -> None:
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        files.sync_directory(os.path.dirname(path))
 
 
 def _volume(entry: Mapping[str, object]) -> Volume:

@@ -8,17 +8,22 @@
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from ansible_collections.serverkit.core.plugins.module_utils._errors import InputError
+from ansible_collections.serverkit.core.plugins.module_utils._plan.mounts import (
+    SYSTEM,
+    Mount,
+    absolute,
+    below,
+    outermost,
+    parsed,
+)
 
-# Directories of the host's own system, and what is below them.
-_SYSTEM = (
-    "/bin", "/boot", "/dev", "/etc", "/lib", "/lib32", "/lib64", "/proc", "/run", "/sbin", "/sys", "/usr",
-    "/var/cache", "/var/lib/containerd", "/var/lib/docker", "/var/log", "/var/run",
-)  # fmt: skip
+# Directories of the host's own: what the system makes anew, besides what it consists of.
+_OF_HOST = (*SYSTEM, "/var/cache", "/var/lib/containerd", "/var/lib/docker", "/var/log")
 # Directories that all programs of the host share; what is below them may well be an app's.
 _SHARED = ("/", "/home", "/media", "/mnt", "/opt", "/root", "/srv", "/var", "/var/lib", "/var/www")
 _OURS = "/var/serverkit"
@@ -38,19 +43,6 @@ class Sources:
     left_out: Mapping[str, str] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
-class _Mount:
-    service: str
-    kind: str
-    source: str
-    target: str
-    read_only: bool
-
-    @property
-    def where(self) -> str:
-        return f"{self.service}:{self.target}"
-
-
 def sources(
     document: Mapping[str, Any], app: str, directory: str, exclude: Iterable[str] = (), home: str = "/root"
 ) -> Sources:
@@ -68,8 +60,9 @@ def sources(
     :raises InputError: when something is excluded that is not there.
     """
     found = _Finding(document, app, directory, home)
-    for mount in _mounts(document):
-        found.add(mount)
+    for service, definition in _mapping(document.get("services")).items():
+        for entry in definition.get("volumes") or []:
+            found.add(str(service), parsed(entry))
     found.look_elsewhere()
     return found.without(tuple(exclude))
 
@@ -84,15 +77,17 @@ class _Finding:
         self._binds: set[str] = set()
         self._left_out: dict[str, str] = {}
 
-    def add(self, mount: _Mount) -> None:
+    def add(self, service: str, mount: Mount) -> None:
+        where = f"{service}:{mount.target}"
         if mount.kind == "tmpfs":
-            self._left_out[mount.where] = "it is in the memory only"
+            self._left_out[where] = "it is in the memory only"
         elif mount.kind not in ("volume", "bind"):
-            self._left_out[mount.where] = f"a mount of the type {mount.kind} holds no data of the app"
+            self._left_out[where] = f"a mount of the type {mount.kind} holds no data of the app"
         elif not mount.source:
-            self._left_out[mount.where] = (
-                "an anonymous volume is lost with its container; give it a name to have it kept"
-            )
+            self._left_out[where] = "an anonymous volume is lost with its container; give it a name to have it kept"
+        elif mount.variable:
+            # Neither what it is nor where is known before Compose has put the secret in, and a manifest holds none.
+            self._left_out[where] = "its source is made of a secret"
         elif mount.kind == "bind":
             self._add_bind(mount)
         elif mount.source not in _mapping(self._document.get("volumes")):
@@ -112,7 +107,7 @@ class _Finding:
     def without(self, exclude: tuple[str, ...]) -> Sources:
         unknown = []
         for name in exclude:
-            path = self._absolute(name)
+            path = absolute(_unescaped(name), self._directory, self._home)
             if name in self._volumes:
                 del self._volumes[name]
                 self._left_out[name] = "it is excluded"
@@ -127,8 +122,8 @@ class _Finding:
                 f"exclude {', '.join(unknown)} from the backup of the app {self._app}",
                 f"it has no such volume or bind mount; there is {present}",
             )
-        tops = [path for path in self._binds if not any(below(path, other) for other in self._binds - {path})]
-        return Sources(dict(sorted(self._volumes.items())), tuple(sorted(tops)), dict(sorted(self._left_out.items())))
+        volumes, left_out = dict(sorted(self._volumes.items())), dict(sorted(self._left_out.items()))
+        return Sources(volumes, outermost(self._binds), left_out)
 
     def _add_volume(self, key: str, definition: Mapping[str, Any]) -> None:
         external = definition.get("external")
@@ -141,11 +136,8 @@ class _Finding:
         else:
             self._volumes[key] = name
 
-    def _add_bind(self, mount: _Mount) -> None:
-        if "${" in _unescaped(mount.source):
-            self._left_out[mount.where] = "its path is made of a secret"
-            return
-        path = self._absolute(mount.source)
+    def _add_bind(self, mount: Mount) -> None:
+        path = absolute(mount.value, self._directory, self._home)
         reason = self._refusal(path)
         own = below(path, self._directory)
         if reason:
@@ -165,55 +157,13 @@ class _Finding:
             return "a socket holds no data"
         if path in _SHARED:
             return "it is shared with the rest of the host"
-        if any(below(path, place) for place in _SYSTEM):
+        if any(below(path, place) for place in _OF_HOST):
             return "it belongs to the host's system"
         if below(path, _OURS):
             return "it belongs to another app, or to the host's management"
         if below(self._directory, path):
             return "the app's own directory is in it"
         return ""
-
-    def _absolute(self, source: str) -> str:
-        text = _unescaped(source)
-        if text == "~" or text.startswith("~/"):
-            text = self._home + text[1:]
-        joined = posixpath.normpath(posixpath.join(self._directory, text))
-        # POSIX lets two slashes at the beginning mean something else; Linux does not.
-        return "/" + joined.lstrip("/")
-
-
-def below(path: str, directory: str) -> bool:
-    """Tell whether an absolute path is a directory or in it. Both are normal: no `..`, no slash at the end."""
-    return path == directory or path.startswith(directory.rstrip("/") + "/")
-
-
-def _mounts(document: Mapping[str, Any]) -> Iterator[_Mount]:
-    for service, definition in _mapping(document.get("services")).items():
-        for entry in definition.get("volumes") or []:
-            yield _long(service, entry) if isinstance(entry, dict) else _short(service, str(entry))
-
-
-def _long(service: str, entry: Mapping[str, Any]) -> _Mount:
-    source, target = str(entry.get("source") or ""), str(entry.get("target") or "")
-    kind = str(entry.get("type") or ("bind" if _is_path(source) else "volume"))
-    return _Mount(service, kind, source, _normal(target), str(entry.get("read_only")).lower() == "true")
-
-
-def _short(service: str, text: str) -> _Mount:
-    """https://docs.docker.com/reference/compose-file/services/#short-syntax-6"""
-    first, colon, rest = text.partition(":")
-    if not colon:
-        return _Mount(service, "volume", "", _normal(first), read_only=False)
-    target, _colon, options = rest.partition(":")
-    return _Mount(service, "bind" if _is_path(first) else "volume", first, _normal(target), "ro" in options.split(","))
-
-
-def _is_path(source: str) -> bool:
-    return source.startswith(("/", ".", "~"))
-
-
-def _normal(target: str) -> str:
-    return posixpath.normpath(target) if target else ""
 
 
 def _unescaped(text: str) -> str:

@@ -20,6 +20,7 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from ansible_collections.serverkit.core.plugins.module_utils._errors import InputError
+from ansible_collections.serverkit.core.plugins.module_utils._plan.mounts import parsed
 from ansible_collections.serverkit.core.plugins.module_utils._values.template import (
     RenderedFile,
     Template,
@@ -220,13 +221,9 @@ class Delivery:
 def mounts(service: Mapping[str, Any]) -> Iterator[Mount]:
     """Yield the entries of a service's `volumes` that have a path in the container."""
     for index, entry in enumerate(service.get("volumes") or []):
-        if isinstance(entry, dict):
-            source, target = entry.get("source") or "", entry.get("target")
-        else:
-            first, _colon, rest = str(entry).replace("$$", "$").partition(":")
-            source, target = (first, rest.split(":")[0]) if rest else ("", first)
-        if isinstance(target, str) and target.startswith("/"):
-            yield Mount(index, str(source), str(PurePosixPath(target)))
+        mount = parsed(entry)
+        if mount.target.startswith("/"):
+            yield Mount(index, mount.value, mount.target)
 
 
 def _digest(files: Mapping[str, RenderedFile]) -> str:

@@ -9,19 +9,28 @@
 from __future__ import annotations
 
 import graphlib
-import re
 from collections.abc import Sequence
+from urllib.parse import urlsplit
 
 from ansible_collections.serverkit.core.plugins.module_utils._values.records import DatabaseLink
 
-# What `_runner.link_servers` calls a server in a container: it has no host, and its path is the app and the service.
-_IN_CONTAINER = re.compile(r"[a-z]+:///(?P<app>[^/]+)/[^/]+:\d+")
+
+def container_of(link: DatabaseLink) -> tuple[str, str] | None:
+    """Return the app and the service of a server that runs in a container; None when this one does not.
+
+    What `_runner.link_servers` calls it has no host, and the path is the app and the service.
+    """
+    found = urlsplit(link.server)
+    if found.hostname:
+        return None
+    app, _slash, service = found.path.strip("/").rpartition(":")[0].partition("/")
+    return (app, service) if app and service else None
 
 
 def server_app(link: DatabaseLink) -> str:
     """Return the app whose container is the server of a link; empty where it is none."""
-    found = _IN_CONTAINER.fullmatch(link.server)
-    return found["app"] if found else ""
+    found = container_of(link)
+    return found[0] if found else ""
 
 
 def waves(apps: Sequence[str], links: Sequence[DatabaseLink]) -> list[list[str]]:

@@ -13,12 +13,13 @@ nothing with it: not a name, a database, a user, a volume, a network, or a direc
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from ansible_collections.serverkit.core.plugins.module_utils._errors import ConflictError, InputError
+from ansible_collections.serverkit.core.plugins.module_utils._errors import ConflictError, HostError, InputError
 from ansible_collections.serverkit.core.plugins.module_utils._plan import links as link_plan
+from ansible_collections.serverkit.core.plugins.module_utils._plan.link_order import container_of
 from ansible_collections.serverkit.core.plugins.module_utils._plan.ports import Slot
 from ansible_collections.serverkit.core.plugins.module_utils._values import links as link_values
 from ansible_collections.serverkit.core.plugins.module_utils._values.app import Release
@@ -31,8 +32,6 @@ from ansible_collections.serverkit.core.plugins.module_utils._values.template im
 
 LOOPBACK = "127.0.0.1"
 
-# The identity of a server in a container (see `_runner.link_servers`): its app, its service and its port.
-_IN_CONTAINER = re.compile(r"[a-z]+:///([a-z0-9-]+)/([A-Za-z0-9._-]+):[0-9]+")
 _PARTS = link_values.STORED_PARTS
 # The parts of a link that tell which database it is, and are no secrets.
 _NAMES = ("name", "prefix")
@@ -234,10 +233,10 @@ def server_for(link: DatabaseLink, given: Mapping[str, ServerRequest]) -> Server
     """
     if link.name in given:
         return given[link.name]
-    in_container = _IN_CONTAINER.fullmatch(link.server)
+    in_container = container_of(link)
     if link.local and not (in_container and link.options.get(link_plan.NETWORK)):
         return ServerRequest()
-    where = f"a container of the app {in_container[1]}" if in_container else link.server
+    where = f"a container of the app {in_container[0]}" if in_container else link.server
     raise InputError(
         f"restore the link {link.name} of the app {link.app}",
         f"its database was on {where}, and no administrator of a server to put it on is given",
@@ -300,31 +299,21 @@ def environment(given: Mapping[str, str], links: Sequence[PlacedLink]) -> dict[s
     return {name: value for name, value in given.items() if not link_values.is_link_key(name) or name in kept}
 
 
-def wrong_counts(
-    expected: Mapping[str, int], moving: Iterable[str], found: Mapping[str, int]
-) -> tuple[tuple[str, int, int], ...]:
-    """Return the tables that do not have the rows that they had: name, rows expected, rows found."""
-    uncertain = frozenset(moving)
-    names = sorted({*expected, *found} - uncertain)
-    return tuple(
-        (name, expected.get(name, 0), found.get(name, 0))
-        for name in names
-        if expected.get(name, 0) != found.get(name, 0)
-    )
+def check_rows(attempted: str, dump: DatabaseDump, found: Mapping[str, int]) -> None:
+    """Compare the rows that were loaded with those that were dumped.
+
+    :param found: rows of each table that there is now.
+    :raises HostError: when a table is missing, is one too many, or has another number of rows.
+    """
+    names = sorted({*dump.rows, *found} - {*dump.moving})
+    wrong = [name for name in names if dump.rows.get(name) != found.get(name)]
+    if wrong:
+        listed = ", ".join(
+            f"{name} has {found.get(name, 'no')}, and had {dump.rows.get(name, 'no')}" for name in wrong[:5]
+        )
+        reason = f"it does not have the rows that it had when the set was made: {listed}"
+        raise HostError(attempted, reason, "Use another set")
 
 
 def _carried(row: DatabaseLink, place: Place) -> bool:
-    match = _IN_CONTAINER.fullmatch(row.server)
-    return match is not None and match[1] == place.app and row.host == match[2] and not row.options.get(_NETWORK)
-
-
-# Bind mounts
-
-
-def outermost(paths: Iterable[str]) -> tuple[str, ...]:
-    """Return directories without those that are inside of another one, which brings them."""
-    found: list[str] = []
-    for path in sorted(set(paths)):
-        if not any(path.startswith(f"{other}/") for other in found):
-            found.append(path)
-    return tuple(found)
+    return container_of(row) == (place.app, row.host) and not row.options.get(_NETWORK)

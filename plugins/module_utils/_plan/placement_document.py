@@ -22,6 +22,14 @@ from typing import Any
 from ansible_collections.serverkit.core.plugins.module_utils._errors import ConflictError
 from ansible_collections.serverkit.core.plugins.module_utils._plan import compose_ports
 from ansible_collections.serverkit.core.plugins.module_utils._plan.compose_ports import PortMapping
+from ansible_collections.serverkit.core.plugins.module_utils._plan.mounts import (
+    SYSTEM,
+    Mount,
+    absolute,
+    below,
+    parsed,
+    with_source,
+)
 from ansible_collections.serverkit.core.plugins.module_utils._plan.placement import LOOPBACK, Place
 from ansible_collections.serverkit.core.plugins.module_utils._plan.ports import Slot
 from ansible_collections.serverkit.core.plugins.module_utils._values.records import Protocol
@@ -33,9 +41,10 @@ _DEFAULT = "default"
 
 # What a service says of its network by which only one container of a host can be known.
 _ADDRESSES = ("ipv4_address", "ipv6_address", "mac_address", "link_local_ips")
-# Directories of the operating system: no data of the app's, and a container that mounts them wants just these.
-_SYSTEM = ("/bin", "/boot", "/dev", "/etc", "/lib", "/lib64", "/proc", "/run", "/sbin", "/sys", "/usr", "/var/run")
-_READ_ONLY = re.compile(r"(?:^|,)ro(?:,|$)")
+# Where programs of the host listen at sockets. A read-only mount does not keep a container from talking to them.
+_SOCKETS = ("/run", "/var/run")
+# What stays of a path with variables in it, as a name of a directory.
+_UNFIT = re.compile(r"[^\w./-]+")
 
 
 @dataclass(frozen=True)
@@ -47,6 +56,7 @@ class Move:
     :ivar volumes: keys of the volumes that the set has the content of.
     :ivar main: of a drill: the only port that stays published, as service, port in the container, protocol.
     :ivar renamed: databases that have other names here, where the template put them into the document.
+    :ivar environment: what the app's `.env` holds.
     """
 
     place: Place
@@ -55,6 +65,7 @@ class Move:
     volumes: Collection[str] = ()
     main: tuple[str, int, Protocol] | None = None
     renamed: Mapping[str, str] = field(default_factory=dict)
+    environment: Mapping[str, str] = field(default_factory=dict, repr=False)
 
 
 @dataclass
@@ -280,48 +291,49 @@ def _mounted(name: str, service: Mapping[str, Any], found: Placed, move: Move) -
 
 def _mount(name: str, entry: Any, found: Placed, move: Move) -> Any:
     """Return an entry of `volumes` for a copy; None where it has none."""
-    if isinstance(entry, Mapping):
-        if entry.get("type", "bind") != "bind" or not _is_path(str(entry.get("source") or "")):
-            return entry
-        wanted = _source(name, str(entry["source"]), bool(entry.get("read_only")), found, move)
-        if wanted is None:
-            return None
-        return {**entry, "source": wanted.path, **({"read_only": True} if wanted.read_only else {})}
-    source, colon, rest = str(entry).partition(":")
-    if not colon or not _is_path(source):
+    mount = parsed(entry, move.environment)
+    if mount.kind != "bind":
         return entry
-    target, _colon, mode = rest.partition(":")
-    wanted = _source(name, source, bool(_READ_ONLY.search(mode)), found, move)
-    if wanted is None:
-        return None
-    if wanted.read_only and not _READ_ONLY.search(mode):
-        mode = ",".join(["ro", *(option for option in mode.split(",") if option not in ("", "rw"))])
-    return f"{wanted.path}:{target}" + (f":{mode}" if mode else "")
+    wanted = _source(name, mount, found, move)
+    return None if wanted is None else with_source(entry, wanted.text, read_only=wanted.read_only)
 
 
 @dataclass(frozen=True)
 class _Source:
     """A directory or file of the host's, as Compose text, and how a copy has it."""
 
-    path: str
+    text: str
     read_only: bool
 
 
-def _source(name: str, source: str, read_only: bool, found: Placed, move: Move) -> _Source | None:
+def _source(name: str, mount: Mount, found: Placed, move: Move) -> _Source | None:
     place = move.place
-    path = _absolute(source.replace("$$", "$"), place.before)
-    if path == place.before or path.startswith(f"{place.before}/"):
-        stays = source.startswith(".") and not posixpath.normpath(source).startswith("..")
-        return _Source(source if stays else _text(_here(path, place)), read_only)
-    if path in move.binds:
-        return _Source(_text(_here(path, place)), read_only)
+    path = absolute(mount.value, place.before)
+    # A path with a secret in it is told, and written, as the document has it.
+    shown, as_it_is = (mount.source, mount.source) if mount.variable else (path, _text(path))
+    if below(path, place.before) and _stays(mount.value):
+        return _Source(mount.source, mount.read_only)
+    if not mount.variable and any(below(path, each) for each in (place.before, *move.binds)):
+        return _Source(_text(_here(path, place)), mount.read_only)
     if place.drill and path.endswith(".sock"):
-        found.notes.append(f"its service {name} does not have {path}")
+        found.notes.append(f"its service {name} does not have {shown}")
         return None
-    if read_only or any(path == each or path.startswith(f"{each}/") for each in _SYSTEM):
-        return _Source(_text(path), read_only or place.drill)
-    found.notes.append(f"its service {name} has an empty directory in the place of {path}, which is not in the set")
-    return _Source(_text(_here(path, place)), False)
+    apart = below(path, place.before) or (place.drill and any(below(path, each) for each in _SOCKETS))
+    if not apart and mount.read_only:
+        return _Source(as_it_is, read_only=True)
+    if not apart and any(below(path, each) for each in SYSTEM):
+        if path.endswith(".sock"):
+            return _Source(as_it_is, read_only=False)
+        found.notes.append(f"its service {name} has {shown} read-only, since the original writes to it")
+        return _Source(as_it_is, read_only=True)
+    found.notes.append(f"its service {name} has an empty directory in the place of {shown}, which is not in the set")
+    own = posixpath.join("/", _UNFIT.sub("_", mount.source)) if mount.variable else path
+    return _Source(_text(_here(posixpath.normpath(own), place)), read_only=False)
+
+
+def _stays(path: str) -> bool:
+    """Whether a source is relative to the app's directory and inside of it, wherever that is."""
+    return not path.startswith(("/", "~")) and not posixpath.normpath(path).startswith("..")
 
 
 def _text(path: str) -> str:
@@ -330,20 +342,9 @@ def _text(path: str) -> str:
 
 def _here(path: str, place: Place) -> str:
     """Return the directory that takes the content of one of the host's."""
-    if path == place.before or path.startswith(f"{place.before}/"):
+    if below(path, place.before):
         return f"{place.directory}{path[len(place.before) :]}"
     return posixpath.join(place.directory, "data", path.lstrip("/")) if place.copy else path
-
-
-def _absolute(source: str, directory: str) -> str:
-    # A home directory is root's, who runs Compose.
-    if source == "~" or source.startswith("~/"):
-        source = f"/root{source[1:]}"
-    return posixpath.normpath(posixpath.join(directory, source))
-
-
-def _is_path(source: str) -> bool:
-    return source.startswith(("/", ".", "~"))
 
 
 def _rewritten(value: Any, place: Place) -> Any:

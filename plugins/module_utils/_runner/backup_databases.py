@@ -17,6 +17,7 @@ from ansible_collections.serverkit.core.plugins.module_utils._errors import Conf
 from ansible_collections.serverkit.core.plugins.module_utils._gateways.databases.base import DatabaseEngine
 from ansible_collections.serverkit.core.plugins.module_utils._gateways.docker import Docker
 from ansible_collections.serverkit.core.plugins.module_utils._plan import links
+from ansible_collections.serverkit.core.plugins.module_utils._plan.link_order import container_of
 from ansible_collections.serverkit.core.plugins.module_utils._runner.host import Host
 from ansible_collections.serverkit.core.plugins.module_utils._runner.link_servers import Server, Servers
 from ansible_collections.serverkit.core.plugins.module_utils._values.database import Access, Credentials, engine_name
@@ -103,15 +104,6 @@ class LinkConnections:
         granted = privileges_name(link.privileges)
         access = Access(engine_name(link.engine), link.database, link.user, granted, server.clients)
         return Connected(link, self._servers.engine(server), access, server, admin)
-
-
-def container_of(link: DatabaseLink) -> tuple[str, str] | None:
-    """Return the app and the service of a server that runs in a container; None when this one does not."""
-    found = urlsplit(link.server)
-    if found.hostname:
-        return None
-    app, _slash, service = found.path.strip("/").rpartition(":")[0].partition("/")
-    return (app, service) if app and service else None
 
 
 def own_login(link: DatabaseLink, environment: Mapping[str, str]) -> ServerRequest:

@@ -114,7 +114,9 @@ def quieted(quiet: Quiet) -> Iterator[Quiet]:
             raise type(error)(error.attempted, f"{error.reason}; besides, {late}", error.remedy) from error
         raise
     except BaseException:
-        quiet.release()
+        # An interruption is to end the run; what stays hushed, the guard lets go on when it has.
+        with contextlib.suppress(ServerkitError):
+            quiet.release()
         raise
     quiet.release()
 

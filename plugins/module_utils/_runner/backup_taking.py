@@ -11,7 +11,6 @@ from __future__ import annotations
 import dataclasses
 import datetime as dt
 import os
-import re
 import shutil
 import time
 from collections.abc import Iterable
@@ -25,6 +24,7 @@ from ansible_collections.serverkit.core.plugins.module_utils._gateways.docker im
 from ansible_collections.serverkit.core.plugins.module_utils._gateways.docker_volumes import Volume, content
 from ansible_collections.serverkit.core.plugins.module_utils._gateways.dumps.base import DatabaseDumps
 from ansible_collections.serverkit.core.plugins.module_utils._gateways.dumps.engines import open_dumps
+from ansible_collections.serverkit.core.plugins.module_utils._plan.link_order import container_of
 from ansible_collections.serverkit.core.plugins.module_utils._runner import (
     backup_quiet,
     backup_state,
@@ -35,7 +35,6 @@ from ansible_collections.serverkit.core.plugins.module_utils._runner import (
 from ansible_collections.serverkit.core.plugins.module_utils._runner.backup_databases import (
     Connected,
     LinkConnections,
-    container_of,
 )
 from ansible_collections.serverkit.core.plugins.module_utils._runner.backup_plan import (
     Contents,
@@ -56,8 +55,6 @@ from ansible_collections.serverkit.core.plugins.module_utils._values.backup impo
 from ansible_collections.serverkit.core.plugins.module_utils._values.backup_request import TakeOptions
 
 _SCRATCH = ".scratch"
-# What a restore has put beside bind-mounted data.
-_ASIDE = re.compile(r"\.serverkit-(?:new|old)-.*")
 # Of the app's directory, what is of a moment only.
 _PASSING = (app_files.ROLLBACK, f"{app_files.ROLLBACK}.new")
 
@@ -255,19 +252,11 @@ class _Taking:
             home = os.path.join(self._path, _SCRATCH)
             files.make_directory(home, 0o700)
         below = [os.path.relpath(bind, home) for bind in contents.binds if bind.startswith(f"{home}/")]
-        aside = [os.path.relpath(found, home) for bind in contents.binds for found in _aside(bind)]
-        exclude = [*_PASSING, *below, *(name for name in aside if not name.startswith(".."))]
+        exclude = [*_PASSING, *below]
         live = contents.quiesce == "none"
         stored, _entries = archives.archive(home, os.path.join(self._path, path), exclude, live=live)
         shutil.rmtree(os.path.join(self._path, _SCRATCH), ignore_errors=True)
         return _file(path, stored)
-
-
-def _aside(bind: str) -> list[str]:
-    """Return what restores have put beside a directory: data on their way in, and former ones."""
-    folder, name = os.path.split(bind)
-    listed = os.listdir(folder) if os.path.isdir(folder) else []
-    return [os.path.join(folder, other) for other in listed if _ASIDE.fullmatch(other.removeprefix(f".{name}"))]
 
 
 def _file(path: str, stored: Stored) -> StoredFile:

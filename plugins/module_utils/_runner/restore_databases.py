@@ -16,7 +16,7 @@ from ansible_collections.serverkit.core.plugins.module_utils._gateways.databases
 from ansible_collections.serverkit.core.plugins.module_utils._gateways.docker import Docker
 from ansible_collections.serverkit.core.plugins.module_utils._gateways.dumps.base import DatabaseDumps
 from ansible_collections.serverkit.core.plugins.module_utils._gateways.dumps.engines import open_dumps
-from ansible_collections.serverkit.core.plugins.module_utils._plan import links
+from ansible_collections.serverkit.core.plugins.module_utils._plan import links, placement
 from ansible_collections.serverkit.core.plugins.module_utils._runner.backup_databases import Connected, LinkConnections
 from ansible_collections.serverkit.core.plugins.module_utils._runner.host import Host
 from ansible_collections.serverkit.core.plugins.module_utils._runner.link_plan import stored_secret
@@ -94,7 +94,8 @@ class Databases:
         found.engine.create_database(fresh)
         self._dumps(found.engine).load(path, fresh)
         if isinstance(content, DatabaseDump):
-            _check_rows(content, found.engine.row_counts(part.fresh))
+            attempted = f"restore the database of the link {content.link}"
+            placement.check_rows(attempted, content, found.engine.row_counts(part.fresh))
 
     def switch(self, part: Part) -> None:
         """Let the new database take the place of the one that the app uses."""
@@ -148,20 +149,3 @@ class Databases:
             access = replace(own.access, user=row.user, privileges=privileges(row.privileges))
             if own.engine.read([access])[0].logins:
                 yield access, own.engine
-
-
-def _check_rows(dump: DatabaseDump, present: Mapping[str, int]) -> None:
-    """Compare the rows that were loaded with those that were dumped.
-
-    :raises HostError: when a table is missing, is one too many, or has another number of rows.
-    """
-    fixed = {name: count for name, count in dump.rows.items() if name not in dump.moving}
-    found = {name: count for name, count in present.items() if name not in dump.moving}
-    differing = sorted(name for name in {*fixed, *found} if fixed.get(name) != found.get(name))
-    if differing:
-        name = differing[0]
-        raise HostError(
-            f"restore the database of the link {dump.link}",
-            f"{name} has {found.get(name, 'no')} rows, and had {fixed.get(name, 'no')} when the set was made",
-            "Use another set",
-        )

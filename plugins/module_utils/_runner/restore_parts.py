@@ -19,9 +19,9 @@ from ansible_collections.serverkit.core.plugins.module_utils._gateways.docker im
 from ansible_collections.serverkit.core.plugins.module_utils._gateways.docker_volumes import DockerVolumes
 from ansible_collections.serverkit.core.plugins.module_utils._gateways.registry.store import open_registry
 from ansible_collections.serverkit.core.plugins.module_utils._plan import app as decide
+from ansible_collections.serverkit.core.plugins.module_utils._plan.link_order import container_of
 from ansible_collections.serverkit.core.plugins.module_utils._plan.restore_names import staged_name
 from ansible_collections.serverkit.core.plugins.module_utils._runner.app_plan import environment
-from ansible_collections.serverkit.core.plugins.module_utils._runner.backup_databases import container_of
 from ansible_collections.serverkit.core.plugins.module_utils._runner.host import Host
 from ansible_collections.serverkit.core.plugins.module_utils._runner.restore_databases import Databases
 from ansible_collections.serverkit.core.plugins.module_utils._runner.restore_plan import Journal, Kind, Part, Source

@@ -18,6 +18,7 @@ from ansible_collections.serverkit.core.plugins.module_utils._gateways import re
 from ansible_collections.serverkit.core.plugins.module_utils._gateways.backup_sets import BackupSets
 from ansible_collections.serverkit.core.plugins.module_utils._plan import app as decide
 from ansible_collections.serverkit.core.plugins.module_utils._plan import dotenv, placement, placement_document
+from ansible_collections.serverkit.core.plugins.module_utils._plan.mounts import outermost
 from ansible_collections.serverkit.core.plugins.module_utils._plan.placement import Place, PlacedLink
 from ansible_collections.serverkit.core.plugins.module_utils._plan.placement_document import Move, Placed
 from ansible_collections.serverkit.core.plugins.module_utils._plan.ports import Slot
@@ -108,6 +109,7 @@ class Draft:
             volumes=tuple(archive.name for archive in manifest.volumes),
             main=(main.service, main.target, main.protocol) if main else None,
             renamed=self.renamed,
+            environment=self.environment,
         )
         self.placed = placement_document.placed(self.document, move)
         text = self.present[COMPOSE_FILE].content
@@ -133,7 +135,7 @@ class Draft:
     @property
     def directories(self) -> tuple[tuple[TreeArchive, str], ...]:
         """The set's directories with their paths here."""
-        chosen = placement.outermost(each.name for each in self.manifest.binds)
+        chosen = outermost(each.name for each in self.manifest.binds)
         return tuple((each, self.placed.binds[each.name]) for each in self.manifest.binds if each.name in chosen)
 
     @property

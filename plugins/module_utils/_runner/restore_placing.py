@@ -31,6 +31,7 @@ from ansible_collections.serverkit.core.plugins.module_utils._runner.linked_apps
 from ansible_collections.serverkit.core.plugins.module_utils._runner.ports import PortBroker
 from ansible_collections.serverkit.core.plugins.module_utils._runner.restore_place_plan import Draft, PlacementPlan
 from ansible_collections.serverkit.core.plugins.module_utils._runner.restore_remains import Journal, Remains
+from ansible_collections.serverkit.core.plugins.module_utils._runner.restore_room import Room
 from ansible_collections.serverkit.core.plugins.module_utils._values import links as link_values
 from ansible_collections.serverkit.core.plugins.module_utils._values import names
 from ansible_collections.serverkit.core.plugins.module_utils._values.backup import Manifest
@@ -38,9 +39,6 @@ from ansible_collections.serverkit.core.plugins.module_utils._values.database im
 from ansible_collections.serverkit.core.plugins.module_utils._values.links import LinkRequest, ServerRequest
 from ansible_collections.serverkit.core.plugins.module_utils._values.outcome import Diff, Failure
 from ansible_collections.serverkit.core.plugins.module_utils._values.ports import PortRequest
-
-# Bytes that a disk is to have left.
-_RESERVE = 64 << 20
 
 
 class Placing:
@@ -133,15 +131,9 @@ class Placing:
         sizes = [(self._root, plan.manifest.release.content_size)]
         sizes += [(volumes, archive.file.content_size) for archive, _volume in plan.volumes]
         sizes += [(path, archive.file.content_size) for archive, path in plan.directories]
-        needed: dict[int, int] = {}
+        room = Room("Make room")
         for path, size in sizes:
-            place = _existing(path)
-            device, status = os.stat(place).st_dev, os.statvfs(place)
-            needed[device] = needed.get(device, _RESERVE) + size
-            free = status.f_bavail * status.f_frsize
-            if needed[device] > free:
-                reason = f"{needed[device]} bytes are needed, and the disk of {place} has {free}"
-                raise HostError(f"make the app {plan.place.name} of the set {plan.manifest.id}", reason, "Make room")
+            room.take(f"make the app {plan.place.name} of the set {plan.manifest.id}", path, size)
 
     # What it gets
 
@@ -282,10 +274,3 @@ def _lines(plan: Draft, ports: Sequence[PortRequest], requests: Mapping[str, Lin
         *(f"volume: {volume}, {archive.entries} entries" for archive, volume in plan.volumes),
         *(f"directory: {path}, {archive.entries} entries" for archive, path in plan.directories),
     ]
-
-
-def _existing(path: str) -> str:
-    """Return a directory, or the nearest one above it that is there."""
-    while not os.path.isdir(path) and path not in ("", "/"):
-        path = os.path.dirname(path)
-    return path or "/"

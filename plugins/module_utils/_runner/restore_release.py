@@ -19,13 +19,16 @@ import tempfile
 from collections.abc import Mapping
 from typing import Any
 
-from ansible_collections.serverkit.core.plugins.module_utils._edges import files
+from ansible_collections.serverkit.core.plugins.module_utils._edges import files, scratch
 from ansible_collections.serverkit.core.plugins.module_utils._errors import HostError, ServerkitError
 from ansible_collections.serverkit.core.plugins.module_utils._gateways import app_files, archives
 from ansible_collections.serverkit.core.plugins.module_utils._gateways.app_files import AppDirectory
 from ansible_collections.serverkit.core.plugins.module_utils._gateways.backup_sets import BackupSets
 from ansible_collections.serverkit.core.plugins.module_utils._gateways.docker import Docker
-from ansible_collections.serverkit.core.plugins.module_utils._gateways.docker_volumes import DockerVolumes
+from ansible_collections.serverkit.core.plugins.module_utils._gateways.docker_volumes import (
+    DockerVolumes,
+    compose_labels,
+)
 from ansible_collections.serverkit.core.plugins.module_utils._gateways.dumps.engines import open_dumps
 from ansible_collections.serverkit.core.plugins.module_utils._gateways.registry.store import open_registry
 from ansible_collections.serverkit.core.plugins.module_utils._plan import dotenv, placement
@@ -60,9 +63,6 @@ from ansible_collections.serverkit.core.plugins.module_utils._values.links impor
 )
 from ansible_collections.serverkit.core.plugins.module_utils._values.outcome import Failure, Success
 from ansible_collections.serverkit.core.plugins.module_utils._values.template import RenderedFile
-
-_PROJECT = "com.docker.compose.project"
-_VOLUME = "com.docker.compose.volume"
 
 
 class NewApp:
@@ -215,34 +215,30 @@ class _Making:
         found: dict[str, Any] = {}
         with contextlib.ExitStack() as stack:
             servers = stack.enter_context(contextlib.closing(Servers(self._host, self._docker)))
-            scratch = stack.enter_context(tempfile.TemporaryDirectory(prefix="serverkit-"))
+            secrets = stack.enter_context(scratch.directory())
             for link, dump in placement.loads(self._plan.links, self._plan.manifest.databases):
                 request = self._plan.requests[link.row.name]
-                rows = self._load(servers, request, dump, scratch)
+                rows = self._load(servers, request, dump, secrets)
                 found[link.row.name] = {"engine": dump.engine, "database": request.database, "rows": rows}
         return found
 
-    def _load(self, servers: Servers, request: LinkRequest, dump: DatabaseDump, scratch: str) -> int:
+    def _load(self, servers: Servers, request: LinkRequest, dump: DatabaseDump, secrets: str) -> int:
         """Load a dump into the empty database of a link, and return how many rows it has then."""
         if not request.engine:
             raise RuntimeError("a link that is made has an engine")
         server = servers.find(request.app, request.engine, request.server)
         engine = servers.engine(server)
         access = Access(request.engine, request.database, request.user, request.privileges, server.clients)
-        open_dumps(engine, scratch).load(self._path(dump.file), access)
+        open_dumps(engine, secrets).load(self._path(dump.file), access)
         rows = engine.row_counts(access.database)
-        wrong = placement.wrong_counts(dump.rows, dump.moving, rows)
-        if wrong:
-            listed = ", ".join(f"{name} has {now} of {before}" for name, before, now in wrong[:5])
-            attempted = f"load {dump.file.path} into the database {access.database}"
-            raise HostError(attempted, f"not all rows are there: {listed}", "Try another set")
+        placement.check_rows(f"load {dump.file.path} into the database {access.database}", dump, rows)
         return sum(rows.values())
 
     def _unpack_volumes(self) -> dict[str, int]:
         volumes = DockerVolumes(self._host.commands)
         found: dict[str, int] = {}
         for archive, name in self._plan.volumes:
-            own = {} if archive.name in self._plan.outside else {_PROJECT: self._plan.name, _VOLUME: archive.name}
+            own = {} if archive.name in self._plan.outside else compose_labels(self._plan.name, archive.name)
             place = volumes.create(name, own).mountpoint
             found[archive.name] = self._unpack(archive.file, archive.entries, place)
         return found

@@ -12,12 +12,11 @@ serves, or when nothing is left of the attempt. So whatever a killed run leaves 
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from ansible_collections.serverkit.core.plugins.module_utils._edges import files
@@ -123,7 +122,7 @@ class Remains:
             registry.remove_ports(journal.name, set(journal.ports))
             registry.remove_app(journal.name)
         for path in (*journal.directories, *(path for each in journal.filled for path in _entries(each))):
-            with _failing(path):
+            with files.attempting(f"remove {path}"):
                 _remove(path)
         directory.purge()
         if journal.template:
@@ -194,11 +193,3 @@ def _remove(path: str) -> None:
         shutil.rmtree(path)
     elif os.path.lexists(path):
         os.unlink(path)
-
-
-@contextlib.contextmanager
-def _failing(path: str) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise HostError(f"remove {path}", error.strerror or str(error)) from error

@@ -11,19 +11,19 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 
-from ansible_collections.serverkit.core.plugins.module_utils._errors import ConflictError, HostError
+from ansible_collections.serverkit.core.plugins.module_utils._errors import ConflictError
 from ansible_collections.serverkit.core.plugins.module_utils._gateways.docker_volumes import plain
+from ansible_collections.serverkit.core.plugins.module_utils._plan.link_order import container_of
 from ansible_collections.serverkit.core.plugins.module_utils._plan.linked_template import same_engine
 from ansible_collections.serverkit.core.plugins.module_utils._plan.links import linked
-from ansible_collections.serverkit.core.plugins.module_utils._runner.backup_databases import container_of
+from ansible_collections.serverkit.core.plugins.module_utils._plan.mounts import outermost
 from ansible_collections.serverkit.core.plugins.module_utils._runner.restore_parts import Parts
 from ansible_collections.serverkit.core.plugins.module_utils._runner.restore_plan import DataPlan, Source, wanted
+from ansible_collections.serverkit.core.plugins.module_utils._runner.restore_room import Room
 from ansible_collections.serverkit.core.plugins.module_utils._values.backup import DatabaseDump, Manifest, TreeArchive
 from ansible_collections.serverkit.core.plugins.module_utils._values.outcome import Diff
 from ansible_collections.serverkit.core.plugins.module_utils._values.records import DatabaseLink
 from ansible_collections.serverkit.core.plugins.module_utils._values.restore import RestoreRequest
-
-_RESERVE = 64 * 1024 * 1024  # bytes that stay free on a disk
 
 
 def plan(parts: Parts, manifest: Manifest, request: RestoreRequest) -> DataPlan:
@@ -55,7 +55,8 @@ def plan(parts: Parts, manifest: Manifest, request: RestoreRequest) -> DataPlan:
     _check_volumes(parts, volumes)
     check_binds([each.source for each in binds])
     sources += [Source("volume", each.name, each.source, each) for each in volumes]
-    sources += [Source("bind", each.name, each.source, each) for each in _outermost(binds)]
+    tops = outermost(each.source for each in binds)
+    sources += [Source("bind", each.name, each.source, each) for each in binds if each.source in tops]
     _check_room(parts, sources)
     return DataPlan(manifest.id, tuple(sources), _diffs(manifest, sources), _facts(sources), tuple(warnings))
 
@@ -103,34 +104,19 @@ def check_binds(paths: Sequence[str]) -> None:
         )
 
 
-def _outermost(binds: Sequence[TreeArchive]) -> list[TreeArchive]:
-    """Leave out what is below another one, whose archive has it as well."""
-    places = [f"{each.source.rstrip('/')}/" for each in binds]
-    return [
-        each
-        for each, place in zip(binds, places, strict=True)
-        if not any(place != other and place.startswith(other) for other in places)
-    ]
-
-
 def _check_room(parts: Parts, sources: Sequence[Source]) -> None:
     """Make sure that the disks have room for what is put beside the present data.
 
     :raises HostError: when one has not.
     """
-    needed: dict[int, int] = {}
+    room = Room("Make room beside the present data, or discard what former restores have kept")
     found = parts.volumes.inspect([each.live for each in sources if each.kind == "volume"])
     for each in sources:
         volume = found.get(each.live)
-        place = volume.mountpoint if volume else os.path.dirname(each.live.rstrip("/"))
-        if each.kind == "database" or not os.path.isdir(place):
-            continue
-        device, status = os.stat(place).st_dev, os.statvfs(place)
-        free = status.f_bavail * status.f_frsize
-        needed[device] = needed.get(device, _RESERVE) + each.file.content_size
-        if needed[device] > free:
-            reason = f"{needed[device]} bytes are needed beside the present data, and the disk of {place} has {free}"
-            raise HostError(f"restore {each.name}", reason, "Make room, or discard what former restores have kept")
+        if each.kind == "bind":
+            room.take(f"restore {each.name}", os.path.dirname(each.live.rstrip("/")), each.file.content_size)
+        elif each.kind == "volume" and volume and os.path.isdir(volume.mountpoint):
+            room.take(f"restore {each.name}", volume.mountpoint, each.file.content_size)
 
 
 def _diffs(manifest: Manifest, sources: Sequence[Source]) -> tuple[Diff, ...]:

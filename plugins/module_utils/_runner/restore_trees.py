@@ -8,20 +8,20 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 
-from ansible_collections.serverkit.core.plugins.module_utils._edges import trees
+from ansible_collections.serverkit.core.plugins.module_utils._edges import files, trees
 from ansible_collections.serverkit.core.plugins.module_utils._errors import HostError
 from ansible_collections.serverkit.core.plugins.module_utils._gateways import archives
-from ansible_collections.serverkit.core.plugins.module_utils._gateways.docker_volumes import DockerVolumes, Volume
+from ansible_collections.serverkit.core.plugins.module_utils._gateways.docker_volumes import (
+    DockerVolumes,
+    Volume,
+    compose_labels,
+)
 from ansible_collections.serverkit.core.plugins.module_utils._runner.restore_plan import Part
 from ansible_collections.serverkit.core.plugins.module_utils._values.backup import DatabaseDump, TreeArchive
 
-# What Compose knows its volumes by (https://github.com/docker/compose/blob/v2.39.0/pkg/api/labels.go).
-_PROJECT = "com.docker.compose.project"
-_VOLUME = "com.docker.compose.volume"
 # Of a volume that takes what a restore had put into the place of the former content.
 _RETURNED = "serverkit.returned"
 
@@ -43,7 +43,7 @@ class Volumes:
         """
         if not part.existed:
             own = part.live == f"{self._app}_{part.name}"
-            self._volumes.create(part.live, {_PROJECT: self._app, _VOLUME: part.name} if own else {})
+            self._volumes.create(part.live, compose_labels(self._app, part.name) if own else {})
         place = self._volumes.create(part.fresh, {}).mountpoint
         _check_entries(content, archives.extract(path, place))
 
@@ -79,27 +79,27 @@ class Binds:
 
         :raises HostError: when it cannot be extracted, or is not what the manifest says.
         """
-        with _failing(f"make {part.fresh}"):
+        with files.attempting(f"make {part.fresh}"):
             os.makedirs(part.fresh, mode=0o700)
         entries = archives.extract(path, part.fresh)
         _check_entries(content, entries)
         single = os.path.join(part.fresh, os.path.basename(part.live))
         if entries == 1 and os.path.lexists(single):
             # Of a file that is mounted by itself, the archive has its name, and no directory.
-            with _failing(f"make {part.fresh}"):
+            with files.attempting(f"make {part.fresh}"):
                 os.rename(single, f"{part.fresh}.file")
                 os.rmdir(part.fresh)
                 os.rename(f"{part.fresh}.file", part.fresh)
 
     def switch(self, part: Part) -> None:
-        with _failing(f"put {part.fresh} in the place of {part.live}"):
+        with files.attempting(f"put {part.fresh} in the place of {part.live}"):
             if os.path.lexists(part.live):
                 os.rename(part.live, part.kept)
             os.rename(part.fresh, part.live)
 
     def back(self, part: Part) -> None:
         # Before the first of the two steps there is no `kept`, between them no `live`, afterwards no `fresh`.
-        with _failing(f"put {part.kept} back in the place of {part.live}"):
+        with files.attempting(f"put {part.kept} back in the place of {part.live}"):
             begun = os.path.lexists(part.kept) or not part.existed
             if begun and os.path.lexists(part.live) and not os.path.lexists(part.fresh):
                 os.rename(part.live, part.fresh)
@@ -112,7 +112,7 @@ class Binds:
             if os.path.isdir(path) and not os.path.islink(path):
                 trees.remove(path)
             elif os.path.lexists(path):
-                with _failing(f"remove {path}"):
+                with files.attempting(f"remove {path}"):
                     os.unlink(path)
 
 
@@ -134,11 +134,3 @@ def _check_entries(content: DatabaseDump | TreeArchive, entries: int) -> None:
     if isinstance(content, TreeArchive) and entries != content.entries:
         reason = f"it has {entries} files and directories, and had {content.entries} when the set was made"
         raise HostError(f"restore {content.name}", reason, "Use another set")
-
-
-@contextlib.contextmanager
-def _failing(attempted: str) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise HostError(attempted, error.strerror or str(error)) from error

@@ -101,7 +101,11 @@ class Restores:
 
         :raises HostError, InputError: when the set is damaged, or somebody else's.
         """
-        manifest = sets.verify(identity)
+        try:
+            manifest = sets.verify(identity)
+        except InputError as error:
+            remedies = [error.remedy, _instead(sets, identity)]
+            raise InputError(error.attempted, error.reason, ". ".join(filter(None, remedies))) from error
         way = self._way(request, sets)
         work = way.plan(manifest)
         facts = {**_facts_of(request, manifest), **work.facts}
@@ -193,6 +197,14 @@ def _facts_of(request: RestoreRequest, manifest: Manifest) -> dict[str, Any]:
         "binds": {each.name: each.entries for each in manifest.binds},
         "kept": [],
     }
+
+
+def _instead(sets: BackupSets, identity: str) -> str:
+    """Return how to come to the good copy of a damaged set: nothing is fetched while its name is taken.
+
+    Without the name of the set, the next older one that is here would be the newest.
+    """
+    return f"If a repository has a good copy of it, remove {sets.path(identity)} and ask for the set {identity}"
 
 
 def _without_set(request: RestoreRequest, sets: BackupSets, present: Sequence[Manifest]) -> HostError:

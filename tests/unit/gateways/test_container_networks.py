@@ -7,37 +7,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
 
 import pytest
 from ansible_collections.serverkit.core.plugins.module_utils._edges.commands import Completed
 from ansible_collections.serverkit.core.plugins.module_utils._errors import HostError
 from ansible_collections.serverkit.core.plugins.module_utils._gateways.container_networks import gateway, places
-
-
-class Answering:
-    """A program that always says the same."""
-
-    def __init__(self, answer: Completed, *, installed: bool = True) -> None:
-        self.answer = answer
-        self.installed = installed
-        self.calls: list[list[str]] = []
-
-    def find(self, program: str) -> str | None:
-        return f"/usr/bin/{program}" if self.installed else None
-
-    def run(
-        self,
-        argv: Sequence[str],
-        *,
-        stdin: str | None = None,
-        cwd: str | None = None,
-        environment: Mapping[str, str] | None = None,
-        pass_fds: Sequence[int] = (),
-    ) -> Completed:
-        del stdin, cwd, environment, pass_fds
-        self.calls.append(list(argv))
-        return self.answer
+from ansible_collections.serverkit.core.tests.unit.fakes import FakeCommands
 
 
 def test_a_container_has_an_address_in_each_network_that_it_is_in() -> None:
@@ -49,22 +24,22 @@ def test_a_container_has_an_address_in_each_network_that_it_is_in() -> None:
             "networks": {"shared_default": {"IPAddress": "172.20.0.2"}, "left": {"IPAddress": ""}},
         }
     )
-    docker = Answering(Completed(0, f"{line}\n", ""))
+    docker = FakeCommands(Completed(0, f"{line}\n", ""))
     place = places(docker, ["c0ffee"])["c0ffee"]
     assert (place.name, place.process) == ("shared-db-1", 42)
     assert dict(place.networks) == {"shared_default": "172.20.0.2"}
-    assert docker.calls[0][-1] == "c0ffee"
+    assert docker.argvs[0][-1] == "c0ffee"
 
 
 def test_no_containers_are_not_asked_for() -> None:
-    docker = Answering(Completed(0, "", ""))
+    docker = FakeCommands()
     assert places(docker, []) == {}
     assert docker.calls == []
 
 
 def test_a_container_that_is_gone_is_told() -> None:
     with pytest.raises(HostError, match="No such container"):
-        places(Answering(Completed(1, "", "Error: No such container: c0ffee")), ["c0ffee"])
+        places(FakeCommands(Completed(1, "", "Error: No such container: c0ffee")), ["c0ffee"])
 
 
 @pytest.mark.parametrize(
@@ -77,8 +52,8 @@ def test_a_container_that_is_gone_is_told() -> None:
     ],
 )
 def test_the_gateway_is_the_bridges_own_address(answer: Completed, address: str) -> None:
-    assert gateway(Answering(answer)) == address
+    assert gateway(FakeCommands(answer)) == address
 
 
 def test_without_docker_there_is_no_gateway() -> None:
-    assert gateway(Answering(Completed(0, "", ""), installed=False)) == ""
+    assert gateway(FakeCommands(missing=["docker"])) == ""

@@ -16,6 +16,7 @@ from ansible_collections.serverkit.core.plugins.module_utils._errors import Host
 from ansible_collections.serverkit.core.plugins.module_utils._gateways.docker_volumes import (
     DockerVolumes,
     Volume,
+    compose_labels,
     content,
     plain,
 )
@@ -69,6 +70,13 @@ def test_labels_are_given_as_they_are() -> None:
     DockerVolumes(commands).create("a", {"b": "1=2", "a": "x y"})
     argv = ["docker", "volume", "create", "--label", "a=x y", "--label", "b=1=2", "--", "a"]
     assert commands.argvs[0] == argv
+
+
+def test_compose_takes_a_volume_with_these_labels_for_its_own() -> None:
+    assert compose_labels("blog", "data") == {
+        "com.docker.compose.project": "blog",
+        "com.docker.compose.volume": "data",
+    }
 
 
 class Engine:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.serverkit.core.plugins.module_utils._errors import InputError
-from ansible_collections.serverkit.core.plugins.module_utils._plan.backup_sources import Sources, below, sources
+from ansible_collections.serverkit.core.plugins.module_utils._plan.backup_sources import Sources, sources
 
 DIRECTORY = "/var/serverkit/apps/blog"
 
@@ -103,6 +103,11 @@ def test_what_a_container_writes_to_is_taken(entry: Any, path: str) -> None:
         ("/var/serverkit/apps:/x", "/var/serverkit/apps", "another app"),
         (".:/app", DIRECTORY, "the release"),
         ("./${SECRET}:/data", "web:/data", "made of a secret"),
+        ("${SECRET}/up:/data", "web:/data", "made of a secret"),
+        ("${SECRET}:/data:ro", "web:/data", "made of a secret"),
+        ("${SECRET:-/srv}/up:/data", "web:/data", "made of a secret"),
+        ("$SECRET/up:/data", "web:/data", "made of a secret"),
+        ({"type": "bind", "source": "${SECRET}/up", "target": "/data"}, "web:/data", "made of a secret"),
         ("/data", "web:/data", "anonymous"),
         ({"type": "volume", "target": "/data/"}, "web:/data", "anonymous"),
         ({"type": "tmpfs", "target": "/run"}, "web:/run", "memory"),
@@ -163,11 +168,3 @@ def test_something_excluded_that_is_not_there_is_a_mistake() -> None:
 @pytest.mark.parametrize("document", [{}, {"services": None, "volumes": None}, {"services": {"a": {"volumes": None}}}])
 def test_an_app_without_data_has_none(document: Any) -> None:
     assert sources(document, "blog", DIRECTORY) == Sources()
-
-
-@pytest.mark.parametrize(
-    ("path", "directory", "expected"),
-    [("/a", "/a", True), ("/a/b", "/a", True), ("/ab", "/a", False), ("/a", "/a/b", False), ("/a", "/", True)],
-)
-def test_below(path: str, directory: str, expected: bool) -> None:
-    assert below(path, directory) is expected

@@ -119,6 +119,13 @@ def test_services_that_are_replaced_go_with_all_that_only_they_use() -> None:
     assert [file.content for file in found.files.values()] == ["Shop"]
 
 
+def test_a_file_goes_with_the_service_that_mounts_the_place_it_is_in_by_a_variable() -> None:
+    compose = copy.deepcopy(OWN["compose"])
+    compose["services"]["db"]["volumes"][-1] = "${CONF:-/srv/conf}:/etc/mysql"
+    found, _asked = deploy(template(compose=compose), ("mariadb",))
+    assert [file.content for file in found.files.values()] == ["Shop"]
+
+
 def test_hooks_of_services_that_are_replaced_do_not_run() -> None:
     variant, _needless = linked(template(), ["mysql"])
     assert [hook.service for hook in variant.hooks["post_deploy"]] == ["web"]

@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from ansible_collections.serverkit.core.plugins.module_utils._errors import ConflictError, InputError
+from ansible_collections.serverkit.core.plugins.module_utils._errors import ConflictError, HostError, InputError
 from ansible_collections.serverkit.core.plugins.module_utils._plan import placement
 from ansible_collections.serverkit.core.plugins.module_utils._plan.placement import Place
 from ansible_collections.serverkit.core.plugins.module_utils._values.app import Release
@@ -23,8 +23,6 @@ from ansible_collections.serverkit.core.plugins.module_utils._values.template im
     Published,
     ServiceFacts,
 )
-from hypothesis import given
-from hypothesis import strategies as st
 
 MAIN = Published("web", "127.0.0.1", 8001, "tcp", 80, "HTTP_PORT")
 DNS = [Published("dns", "", 53, protocol, 53, "DNS") for protocol in ("tcp", "udp")]
@@ -190,18 +188,17 @@ def test_a_link_of_a_newer_manifest_is_refused() -> None:
 
 
 def test_rows_are_compared_but_those_of_tables_that_were_moving() -> None:
-    counts = {"posts": 3, "log": 10}
-    assert placement.wrong_counts(counts, ["log"], {"posts": 3, "log": 12}) == ()
-    assert placement.wrong_counts(counts, [], {"posts": 3}) == (("log", 10, 0),)
-    assert placement.wrong_counts({}, [], {"extra": 1}) == (("extra", 0, 1),)
-
-
-@given(st.lists(st.lists(st.sampled_from("ab"), min_size=1, max_size=4).map(lambda parts: "/" + "/".join(parts))))
-def test_outermost_directories_bring_all_others(paths: list[str]) -> None:
-    found = placement.outermost(paths)
-    assert set(found) <= set(paths)
-    for path in paths:
-        assert sum(path == each or path.startswith(f"{each}/") for each in found) == 1
+    dumped = replace(dump("mariadb"), rows={"posts": 3, "log": 10, "empty": 0}, moving=("log",))
+    placement.check_rows("load it", dumped, {"posts": 3, "log": 12, "empty": 0})
+    for found, told in (
+        ({"posts": 2, "empty": 0}, "posts has 2, and had 3"),
+        ({"empty": 0}, "posts has no, and had 3"),
+        # A table without rows is missing all the same.
+        ({"posts": 3}, "empty has no, and had 0"),
+        ({"posts": 3, "empty": 0, "extra": 0}, "extra has 0, and had no"),
+    ):
+        with pytest.raises(HostError, match=f"Could not load it: .*: {told}. Use another set"):
+            placement.check_rows("load it", dumped, found)
 
 
 def test_a_database_that_has_something_in_it_is_not_loaded_over() -> None:

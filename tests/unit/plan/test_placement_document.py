@@ -122,7 +122,63 @@ def test_a_drill_cannot_write_to_the_host() -> None:
             {"type": "bind", "source": "/sys", "target": "/y", "read_only": True},
         ]
     }
-    assert moved(document, "copy").document["services"]["web"]["volumes"] == volumes
+    found = moved(document, "copy")
+    assert found.document["services"]["web"]["volumes"] == ["/var/run/docker.sock:/s", *service["volumes"]]
+    assert found.notes == [
+        f"its service web has {path} read-only, since the original writes to it"
+        for path in ("/etc/ssl", "/usr/share/x", "/sys")
+    ]
+
+
+def test_a_drill_reaches_no_socket_of_the_host() -> None:
+    volumes = ["/run/mysqld:/run/mysqld", "/var/run:/host:ro", "/run/docker.sock:/s:ro", "/srv/php.sock:/p"]
+    document = {"services": {"web": {"volumes": volumes}}}
+    found = moved(document, "drill", drill=True)
+    assert found.document["services"]["web"]["volumes"] == [
+        "/apps/drill/data/run/mysqld:/run/mysqld",
+        "/apps/drill/data/var/run:/host:ro",
+    ]
+    assert len(found.notes) == len(volumes)
+
+
+def test_what_is_in_a_directory_of_the_set_is_the_copys_own() -> None:
+    document = {"services": {"web": {"volumes": ["/srv/media:/m", "/srv/media/top:/t:ro", "//srv/media/x:/x"]}}}
+    found = moved(document, "copy", binds=["/srv/media"])
+    assert found.document["services"]["web"]["volumes"] == [
+        "/apps/copy/data/srv/media:/m",
+        "/apps/copy/data/srv/media/top:/t:ro",
+        "/apps/copy/data/srv/media/x:/x",
+    ]
+    assert found.notes == []
+
+
+@pytest.mark.parametrize(
+    ("entry", "value", "expected"),
+    [
+        ("${DIR}/up:/up", "/srv/private", "/apps/copy/data/_DIR_/up:/up"),
+        ("${DIR}/up:/up:ro", "/srv/private", "${DIR}/up:/up:ro"),
+        ("${DIR}:/up:z", "../shop/private", "/apps/copy/data/_DIR_:/up:z"),
+        ("/srv/${DIR}:/up", "private", "/apps/copy/data/srv/_DIR_:/up"),
+        ("/srv/${DIR}:/up", "../etc/private", "/srv/${DIR}:/up:ro"),
+        ("${DIR}/../../../shop:/up", "/private", "/apps/copy/data/shop:/up"),
+        ("${DIR}:/up", "/apps/shop/private", "/apps/copy/data/_DIR_:/up"),
+        # These are the copy's own already.
+        ("./${DIR}:/up", "private", "./${DIR}:/up"),
+        ("${DIR}:/up", "./private", "${DIR}:/up"),
+        ("${DIR}:/up", "private", "${DIR}:/up"),
+        ({"type": "volume", "source": "${DIR}", "target": "/up"}, "private", None),
+        (
+            {"type": "bind", "source": "${DIR}", "target": "/up"},
+            "/srv/private",
+            {"type": "bind", "source": "/apps/copy/data/_DIR_", "target": "/up"},
+        ),
+    ],
+)
+def test_a_path_made_of_a_secret_is_not_shared_and_not_told(entry: Any, value: str, expected: Any) -> None:
+    document = {"services": {"web": {"volumes": [entry]}}}
+    found = moved(document, "copy", environment={"DIR": value})
+    assert found.document["services"]["web"]["volumes"] == [entry if expected is None else expected]
+    assert "private" not in repr(found)
 
 
 def test_a_copy_cannot_live_in_the_network_of_the_host() -> None:
@@ -176,7 +232,9 @@ def test_files_of_secrets_are_those_of_the_copy() -> None:
 
 
 _KEYS = st.sampled_from(["a", "b", "c"])
-_PATHS = st.sampled_from(["data", "./data/u", "/srv/media", "/apps/shop/data/v", "/etc/x", "/run/d.sock", "~/h"])
+_PATHS = st.sampled_from(
+    ["data", "./data/u", "/srv/media", "/apps/shop/data/v", "/etc/x", "/run/d", "/run/d.sock", "~/h", "${D}/m"]
+)
 _SERVICES = st.fixed_dictionaries(
     {"image": st.just("x")},
     optional={
@@ -206,7 +264,8 @@ _DOCUMENTS = st.fixed_dictionaries(
 @given(_DOCUMENTS, st.booleans(), st.sets(st.sampled_from(["/srv/media", "/apps/shop/data/v"])))
 def test_a_copy_shares_nothing_with_the_original(document: dict[str, Any], drill: bool, binds: set[str]) -> None:
     document.setdefault("networks", dict.fromkeys("abc"))
-    found = moved(document, "copy", drill=drill, binds=binds, main=("web", 80, "tcp"))
+    fields = {"binds": binds, "main": ("web", 80, "tcp"), "environment": {"D": "/srv"}}
+    found = moved(document, "copy", drill=drill, **fields)
     text = json.dumps(found.document)
     for shared in ("container_name", "traefik", "10.0.0.2", "external", "macvlan", "precious", "/apps/shop"):
         assert shared not in text
@@ -216,8 +275,8 @@ def test_a_copy_shares_nothing_with_the_original(document: dict[str, Any], drill
         for mount in service.get("volumes") or []:
             source, _target, mode = (*mount.split(":"), "")[:3]
             written = "ro" not in mode.split(",")
-            assert not written or source == "data" or source.startswith(("./", "/apps/copy/", "/etc", "/run"))
-            assert not (written and drill and source.startswith(("/etc", "/run")))
+            assert not written or source in ("data", "/run/d.sock") or source.startswith(("./", "/apps/copy/"))
+            assert not (drill and source.startswith("/run"))
     if drill:
         options = [(entry or {}).get("driver_opts") for entry in found.document["networks"].values()]
         assert all(options)

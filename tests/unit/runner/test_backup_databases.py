@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 from ansible_collections.serverkit.core.plugins.module_utils._errors import ConflictError, HostError
 from ansible_collections.serverkit.core.plugins.module_utils._gateways.settings import Settings
+from ansible_collections.serverkit.core.plugins.module_utils._plan.link_order import container_of
 from ansible_collections.serverkit.core.plugins.module_utils._runner import backup_databases
 from ansible_collections.serverkit.core.plugins.module_utils._runner.backup_databases import (
     LinkConnections,
-    container_of,
     own_login,
 )
 from ansible_collections.serverkit.core.plugins.module_utils._runner.host import Host

@@ -163,6 +163,21 @@ def test_a_docker_that_cannot_let_go_is_told_with_the_first_failure(machine: Mac
         fail()
     # The next run tries again.
     assert backup_state.read(machine.sets)["quiet"]["containers"] == ["web", "cache"]
+
+
+def test_an_interruption_ends_the_run_though_docker_cannot_let_go(machine: Machine) -> None:
+    machine.refuses = "unpause"
+
+    def interrupt() -> None:
+        with quieted(machine.quiet()) as quiet:
+            quiet.hush()
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupt()
+    # Now it is the guards' turn, when the process has ended.
+    assert [guard.dismissed for guard in machine.guards] == [False]
+    assert backup_state.read(machine.sets)["quiet"]["containers"] == ["web", "cache"]
     machine.refuses = ""
     assert release_left(machine.docker, machine.sets) == ("cache", "web")
     assert machine.states["web"] == "running"

@@ -86,7 +86,6 @@ class World:
     def deploy(self) -> None:
         (self.home / "data" / "up").mkdir(parents=True)
         (self.home / ".rollback").mkdir()
-        (self.home / "data" / ".up.serverkit-old-1").mkdir()
         (self.home / "docker-compose.yml").write_text(json.dumps(COMPOSE))
         (self.home / ".env").write_text("DB_PASSWORD=very-secret\n")
         use = BackupUse("pause", ("tmp", "nowhere"))
@@ -223,7 +222,7 @@ def test_each_step_comes_at_its_time(world: World) -> None:
         "pause",
         "archive /docker/blog_pages",
         f"archive {home}/data/up",
-        f"archive {home} without .rollback .rollback.new data/.up.serverkit-old-1 data/up",
+        f"archive {home} without .rollback .rollback.new data/up",
         "let go",
     ]
     (made,) = world.sets.list()
@@ -444,7 +443,7 @@ def test_the_last_set_of_a_database_whose_app_is_gone(world: World) -> None:
         (world.home / name).unlink()
     world.volumes.clear()
     (world.home / "data" / "up").rmdir()
-    for folder in ("data/.up.serverkit-old-1", "data", ".rollback", ""):
+    for folder in ("data", ".rollback", ""):
         (world.home / folder).rmdir()
     final(world).of_links("blog", 7, {"old": ServerRequest()})
     assert (made(world).template, made(world).volumes) == ("", ())

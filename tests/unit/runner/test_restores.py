@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import pathlib
+import shutil
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
@@ -165,6 +166,18 @@ def test_a_damaged_set_is_refused(root: pathlib.Path) -> None:
     (root / "backups" / "blog" / NEW).rename(root / "backups" / "blog" / "20260301T000000Z")
     assert "and not of 20260301T000000Z of blog" in refused(root, {})
     assert Way.calls == []
+
+
+def test_the_good_copy_of_a_damaged_set_is_come_by_as_the_message_says(root: pathlib.Path, far: Opened) -> None:
+    damaged = root / "backups" / "blog" / NEW
+    (damaged / "release.tar.zst").write_bytes(b"")
+    told = refused(root, {}, repository=REPOSITORY)
+    assert told.endswith(f"If a repository has a good copy of it, remove {damaged} and ask for the set {NEW}.")
+    shutil.rmtree(damaged)
+    far.identities = (OLD, NEW)
+    plan = planned(root, {"set": NEW}, repository=REPOSITORY)
+    assert isinstance(plan, RestorePlan)
+    assert (plan.facts["set"], plan.facts["fetched"]) == (NEW, True)
 
 
 def test_nothing_is_left_to_discard(root: pathlib.Path) -> None:
