@@ -301,9 +301,6 @@ def _sanity(name: str, arguments: Sequence[str]) -> Result:
 # --- molecule --------------------------------------------------------------------------------------------------------
 
 
-SCENARIOS_AT_ONCE = 2
-
-
 def molecule(only: Sequence[str] = ()) -> Iterator[Result]:
     venv = dev.ensure_venv("main")
     dev.ensure_tree()
@@ -319,14 +316,8 @@ def molecule(only: Sequence[str] = ()) -> Iterator[Result]:
         yield from unprepared
         yield Result("molecule", 0, failed=len(scenarios), note="not run: no test hosts")
         return
-
-    def scenario(name: str) -> Result:
-        console.mark(f"{name}: ")
-        return tool(venv, f"molecule, {name}", ["molecule", "test", "--scenario-name", name])
-
-    # Each has servers of its own, and waits for them most of the time.
-    with concurrent.futures.ThreadPoolExecutor(max_workers=SCENARIOS_AT_ONCE) as pool:
-        yield from pool.map(scenario, scenarios)
+    for name in scenarios:
+        yield tool(venv, f"molecule, {name}", ["molecule", "test", "--scenario-name", name])
 
 
 def tidy() -> Iterator[Result]:
@@ -386,33 +377,38 @@ GATES: dict[str, Callable[[Sequence[str]], Iterator[Result]]] = {
     "molecule": molecule,
     "tidy": lambda _arguments: tidy(),
 }
-TEST = ("lint", "types", "sanity", "units", "integration", "molecule", "tidy")
-# These mostly wait, for containers and for health, each on servers of its own: side by side they take half the time.
-WAITING = frozenset({"integration", "molecule"})
+# Molecule mostly waits, for servers and for health, and takes longest: everything that computes goes on beside it.
+SIDE_BY_SIDE = (("units", "integration", "sanity"), ("molecule",))
+TEST = ("lint", "types", *itertools.chain(*SIDE_BY_SIDE), "tidy")
 
 
-def _steps(gates: Sequence[str]) -> Iterator[list[str]]:
-    """The gates in their order, neighbours that can run side by side in one step."""
-    for waiting, names in itertools.groupby(gates, WAITING.__contains__):
-        if waiting:
-            yield list(names)
+def _steps(gates: Sequence[str]) -> Iterator[list[list[str]]]:
+    """The gates in their order, in steps; a step is made of lanes, which run side by side."""
+    for beside, names in itertools.groupby(gates, frozenset(itertools.chain(*SIDE_BY_SIDE)).__contains__):
+        wanted = list(names)
+        if beside:
+            yield [chosen for lane in SIDE_BY_SIDE if (chosen := [name for name in lane if name in wanted])]
         else:
-            yield from ([name] for name in names)
+            yield [wanted]
 
 
-def _run(names: Sequence[str], arguments: Sequence[str]) -> Iterator[Result]:
-    if len(names) == 1:
-        yield from GATES[names[0]](arguments)
+def _run(lanes: Sequence[Sequence[str]], arguments: Sequence[str]) -> Iterator[Result]:
+    if len(lanes) == 1:
+        for name in lanes[0]:
+            yield from GATES[name](arguments)
         return
 
-    def gate(name: str) -> list[Result]:
-        console.mark(f"{name}: ")
-        return list(GATES[name](arguments))
+    def run(names: Sequence[str]) -> list[Result]:
+        results: list[Result] = []
+        for name in names:
+            console.mark(f"{name}: ")
+            results.extend(GATES[name](arguments))
+        return results
 
-    # What both need, so that one does not wait in the dark for the other's.
+    # What several need, so that one does not wait in the dark for the other's.
     yield from _testbed(dev.ensure_venv("main"), [["engine"], ["programs"], ["images"]])
-    with concurrent.futures.ThreadPoolExecutor(max_workers=len(names)) as pool:
-        for results in pool.map(gate, names):
+    with concurrent.futures.ThreadPoolExecutor(max_workers=len(lanes)) as pool:
+        for results in pool.map(run, lanes):
             yield from results
 
 
@@ -428,8 +424,8 @@ def main() -> int:
     started = time.monotonic()
     try:
         dev.ensure_tree()
-        for names in _steps(gates):
-            results.extend(_run(names, shlex.split(arguments.args)))
+        for lanes in _steps(gates):
+            results.extend(_run(lanes, shlex.split(arguments.args)))
     except dev.Unavailable as problem:
         results.append(Result("environment", time.monotonic() - started, failed=1, note=str(problem)))
     except KeyboardInterrupt:
