@@ -15,7 +15,7 @@ from typing import Any
 
 from ansible_collections.serverkit.core.plugins.module_utils._errors import ConflictError, HostError, ServerkitError
 from ansible_collections.serverkit.core.plugins.module_utils._plan import private_urls, vhost_model
-from ansible_collections.serverkit.core.plugins.module_utils._plan.private_urls import domain_of, expired, host_of
+from ansible_collections.serverkit.core.plugins.module_utils._plan.private_urls import domain_of, expired
 from ansible_collections.serverkit.core.plugins.module_utils._plan.vhost_model import Private, Server, Site
 from ansible_collections.serverkit.core.plugins.module_utils._values import site_parsing
 from ansible_collections.serverkit.core.plugins.module_utils._values.domain import PrivateDomain, Wanted
@@ -178,7 +178,7 @@ def _owner(name: str, names: Owned) -> str:
 def _check_private_hosts(item: Wanted, names: Owned, private_domain: PrivateDomain | None) -> None:
     """Refuse names that private URLs have, or may get."""
     rows = [has.private for has in names.values() if has.private]
-    hosts = {host: f"the private URL of {row.app}" for row in rows if (host := host_of(row))}
+    hosts = {host: f"the private URL of {row.app}" for row in rows if (host := row.host)}
     domains = [domain for domain in (private_domain, *map(domain_of, rows)) if domain is not None]
     hosts |= {domain.wildcard: "the private URLs of this host" for domain in domains if domain.name}
     for name in item.names:
@@ -189,14 +189,13 @@ def _check_private_hosts(item: Wanted, names: Owned, private_domain: PrivateDoma
 
 
 def _check_slug(row: PrivateUrl, names: Owned, elsewhere: Elsewhere) -> None:
-    host = host_of(row)
-    owner = elsewhere.slugs.get(row.slug, "") or (_owner(host, names) if host else "")
+    owner = elsewhere.slugs.get(row.slug, "") or (_owner(row.host, names) if row.host else "")
     for app, has in names.items():
         if has.private and has.private.slug == row.slug and app != row.app:
             owner = f"the app {app}"
     if owner:
         raise ConflictError(
-            f"give the private URL {host or f'/p/{row.slug}/'} to the app {row.app}",
+            f"give the private URL {row.host or f'/p/{row.slug}/'} to the app {row.app}",
             f"it belongs to {owner}",
             "Choose another slug",
         )

@@ -52,7 +52,7 @@ def row_of(
 
 def with_certificate_of(row: PrivateUrl, private_domain: PrivateDomain) -> PrivateUrl:
     """Return the row of a private URL that no item is about: all of a domain are under one certificate."""
-    if row.options.get(_DOMAIN) != private_domain.name:
+    if not row.domain or row.domain != private_domain.name:
         return row
     others = {name: value for name, value in row.options.items() if name not in _OF_THE_DOMAIN}
     return replace(row, options={**others, **_remembered(private_domain)})
@@ -64,8 +64,7 @@ def _remembered(private_domain: PrivateDomain) -> dict[str, Any]:
 
 def domain_of(row: PrivateUrl | None) -> PrivateDomain | None:
     """Return the domain that a private URL is below, or None when it is below `/p/`, or there is no private URL."""
-    name = row.options.get(_DOMAIN) if row is not None else None
-    return PrivateDomain(name, tls_from_row(row.options)) if row is not None and isinstance(name, str) else None
+    return PrivateDomain(row.domain, tls_from_row(row.options)) if row is not None and row.domain else None
 
 
 def domains_of(rows: Iterable[PrivateUrl | None], given: PrivateDomain | None) -> tuple[PrivateDomain, ...]:
@@ -79,16 +78,9 @@ def domains_of(rows: Iterable[PrivateUrl | None], given: PrivateDomain | None) -
     return tuple(found[name] for name in sorted(found))
 
 
-def host_of(row: PrivateUrl) -> str:
-    """Return the host name of a private URL, or the empty text when it is below `/p/`."""
-    domain = domain_of(row)
-    return f"{row.slug}.{domain.name}" if domain else ""
-
-
 def proof_place(row: PrivateUrl) -> tuple[str, str]:
     """Return the host and the path where a private URL proves that it is served."""
-    host = host_of(row)
-    return (host, PROOF_PATH) if host else (CATCH_ALL_HOST, f"/p/{row.slug}{PROOF_PATH}")
+    return (row.host, PROOF_PATH) if row.host else (CATCH_ALL_HOST, f"/p/{row.slug}{PROOF_PATH}")
 
 
 def expired(row: PrivateUrl, now: datetime) -> bool:
@@ -100,5 +92,5 @@ def expired(row: PrivateUrl, now: datetime) -> bool:
 def described(row: PrivateUrl) -> str:
     """Return a row as a line for a diff."""
     shown = {name: value for name, value in row.options.items() if name != _DOMAIN}
-    place = f"{host_of(row)}/" if host_of(row) else f"/p/{row.slug}/"
+    place = f"{row.host}/" if row.host else f"/p/{row.slug}/"
     return " ".join([place, *(f"{key}={value}" for key, value in sorted(shown.items()))])

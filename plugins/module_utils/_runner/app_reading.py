@@ -14,7 +14,6 @@ from ansible_collections.serverkit.core.plugins.module_utils._errors import Conf
 from ansible_collections.serverkit.core.plugins.module_utils._gateways import app_files
 from ansible_collections.serverkit.core.plugins.module_utils._gateways.docker import Docker
 from ansible_collections.serverkit.core.plugins.module_utils._gateways.registry.store import Registry
-from ansible_collections.serverkit.core.plugins.module_utils._plan.private_urls import host_of
 from ansible_collections.serverkit.core.plugins.module_utils._runner.app_plan import Draft, Snapshot
 from ansible_collections.serverkit.core.plugins.module_utils._runner.host import Host
 from ansible_collections.serverkit.core.plugins.module_utils._values.app import Container
@@ -49,7 +48,7 @@ class HostState:
         for domain in registry.domains():
             names[domain.app] = (*names.get(domain.app, ()), domain.name)
         for private in registry.private_urls():
-            names[private.app] = (*names.get(private.app, ()), host_of(private) or f"/p/{private.slug}/")
+            names[private.app] = (*names.get(private.app, ()), private.host or f"/p/{private.slug}/")
         return Snapshot(self._containers(needs_docker), registry.apps(), leases, names, registry.links())
 
     def _containers(self, needs_docker: bool) -> tuple[Container, ...]:

@@ -22,7 +22,6 @@ from ansible_collections.serverkit.core.plugins.module_utils._runner.app_deploym
 from ansible_collections.serverkit.core.plugins.module_utils._runner.app_locks import lock_name
 from ansible_collections.serverkit.core.plugins.module_utils._runner.app_plan import AppPlan
 from ansible_collections.serverkit.core.plugins.module_utils._runner.app_planning import Planner
-from ansible_collections.serverkit.core.plugins.module_utils._runner.app_removal import Removal
 from ansible_collections.serverkit.core.plugins.module_utils._runner.app_sources import Sources
 from ansible_collections.serverkit.core.plugins.module_utils._runner.host import Host
 from ansible_collections.serverkit.core.plugins.module_utils._runner.ports import PortBroker
@@ -69,6 +68,9 @@ def converge(
 
     :raises HostError: when the host lacks a program that all of them need.
     """
+    # Here: few runs remove anything, and what they need besides would have all others take longer to start.
+    from ansible_collections.serverkit.core.plugins.module_utils._runner.app_removal import Removal
+
     if docker.installed or any(plan.target for plan in plans):
         compose.require(host.commands)
     if any(plan.target for plan in plans) and not template_files.available():

@@ -15,7 +15,7 @@ from typing import Any
 from ansible_collections.serverkit.core.plugins.module_utils._errors import HostError, ServerkitError
 from ansible_collections.serverkit.core.plugins.module_utils._plan.certificates import CertificatePlan, missing
 from ansible_collections.serverkit.core.plugins.module_utils._plan.domain import described
-from ansible_collections.serverkit.core.plugins.module_utils._plan.private_urls import domain_of, host_of
+from ansible_collections.serverkit.core.plugins.module_utils._plan.private_urls import domain_of
 from ansible_collections.serverkit.core.plugins.module_utils._runner.domain_checks import Checks
 from ansible_collections.serverkit.core.plugins.module_utils._runner.domain_decided import Decided
 from ansible_collections.serverkit.core.plugins.module_utils._runner.domain_drafting import files_now
@@ -106,7 +106,7 @@ class Reports(Decided):
         known = private is not None and not private.slug.startswith("<")
         slug = private.slug if private is not None and known else None
         until = private.options.get("until") if private else None
-        host = host_of(private) if private is not None else ""
+        host = private.host if private is not None else ""
         if not host:
             return {"slug": slug, "path": f"/p/{slug}/" if slug else None, "url": None, "expires": until}
         url = f"{self._scheme(host, item, files)}://{host}/" if slug else None

@@ -82,11 +82,22 @@ class DomainRecord:
 
 @dataclass(frozen=True)
 class PrivateUrl:
-    """The private URL of an app: `/p/<slug>/`."""
+    """The private URL of an app: `/p/<slug>/`, or a host name of its own below a private domain."""
 
     slug: str
     app: str
     options: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def domain(self) -> str:
+        """The private domain that it is below; empty when it is below `/p/`."""
+        name = self.options.get("domain")
+        return name if isinstance(name, str) else ""
+
+    @property
+    def host(self) -> str:
+        """Its host name; empty when it is below `/p/`."""
+        return f"{self.slug}.{self.domain}" if self.domain else ""
 
 
 @dataclass(frozen=True)

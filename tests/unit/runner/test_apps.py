@@ -5,6 +5,8 @@
 from __future__ import annotations
 
 import pathlib
+import subprocess
+import sys
 from dataclasses import replace
 
 import pytest
@@ -15,7 +17,7 @@ from ansible_collections.serverkit.core.plugins.module_utils._gateways.registry 
 from ansible_collections.serverkit.core.plugins.module_utils._gateways.registry.store import open_registry
 from ansible_collections.serverkit.core.plugins.module_utils._gateways.settings import Settings
 from ansible_collections.serverkit.core.plugins.module_utils._plan import app as decide
-from ansible_collections.serverkit.core.plugins.module_utils._runner import apps
+from ansible_collections.serverkit.core.plugins.module_utils._runner import app_removal, apps
 from ansible_collections.serverkit.core.plugins.module_utils._runner.app_plan import AppPlan
 from ansible_collections.serverkit.core.plugins.module_utils._runner.host import Host
 from ansible_collections.serverkit.core.plugins.module_utils._runner.ports import PortBroker
@@ -34,6 +36,25 @@ def host(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> FakeHost:
     monkeypatch.setattr(sqlite, "PATH", str(tmp_path / "serverkit.db"))
     monkeypatch.setattr(app_files, "TEMPLATES", str(tmp_path / "templates"))
     return FakeHost(tmp_path)
+
+
+def test_what_few_runs_need_is_not_read_by_all() -> None:
+    """Ansible ships modules as source in an archive, which Python compiles anew in each run."""
+    name = apps.__name__
+    tree = pathlib.Path(apps.__file__).parents[name.count(".")]
+    read = f"import sys; sys.path.insert(0, {str(tree)!r}); import {name}; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", read], check=True, capture_output=True, text=True)
+    loaded = {module.rpartition(".")[2] for module in done.stdout.split() if ".module_utils." in module}
+    assert "app_present" in loaded
+    assert not loaded & {
+        "app_removal",
+        "final_backups",
+        "backup_sets",
+        "backup_taking",
+        "domain",
+        "site_options",
+        "tls",
+    }
 
 
 def test_a_hundred_unchanged_apps_cost_one_process(host: FakeHost) -> None:
@@ -158,7 +179,7 @@ def test_an_app_is_removed_before_its_database_server(host: FakeHost, monkeypatc
         def finish(self) -> Success:
             return Success(self.name, True)
 
-    monkeypatch.setattr(apps, "Removal", Removed)
+    monkeypatch.setattr(app_removal, "Removal", Removed)
     monkeypatch.setattr(compose, "require", lambda commands: None)
     for name in ("shared", "blog"):
         host.make_so(planned(host.plan(AppRequest(name, "web"))[0]))
