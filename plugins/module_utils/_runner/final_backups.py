@@ -11,7 +11,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from ansible_collections.serverkit.core.plugins.module_utils._errors import ServerkitError
-from ansible_collections.serverkit.core.plugins.module_utils._gateways import app_files, backup_sets
+from ansible_collections.serverkit.core.plugins.module_utils._gateways import (
+    app_files,
+    backup_sets,
+    backup_settings,
+)
 from ansible_collections.serverkit.core.plugins.module_utils._gateways.backup_sets import BackupSets
 from ansible_collections.serverkit.core.plugins.module_utils._gateways.registry.store import open_registry
 from ansible_collections.serverkit.core.plugins.module_utils._plan import links
@@ -25,13 +29,14 @@ _REMEDY = "Nothing was deleted. Mend that, or set skip_backup: true to delete wi
 class FinalBackups:
     """Takes sets that no thinning removes. The caller holds the locks of the apps."""
 
-    def __init__(self, host: Host, apps: str = app_files.ROOT, root: str = backup_sets.ROOT) -> None:
+    def __init__(self, host: Host, apps: str = app_files.ROOT, config: str = backup_settings.PATH) -> None:
         """
-        :param apps: where the apps' directories are, and `root` where the sets are.
+        :param apps: where the apps' directories are.
+        :param config: the settings of the host's own backups: what they restore from has these sets too.
         """
         self._host = host
         self._apps = apps
-        self._root = root
+        self._config = config
 
     def of_app(self, app: str, lock: int) -> str:
         """Take a set of all that an app has, volumes that it does not use any more too; return where it is.
@@ -56,8 +61,9 @@ class FinalBackups:
         from ansible_collections.serverkit.core.plugins.module_utils._runner.backup_taking import take
 
         try:
-            made = take(self._host, app, lock, "final", options, root=self._root, apps=self._apps)
+            root = backup_settings.load(self._config).directory or backup_sets.ROOT
+            made = take(self._host, app, lock, "final", options, root=root, apps=self._apps)
         except ServerkitError as error:
             remedy = f"{error.remedy.rstrip('.')}. {_REMEDY}" if error.remedy else _REMEDY
             raise type(error)(error.attempted, error.reason, remedy) from error
-        return BackupSets(app, self._root).path(made.id)
+        return BackupSets(app, root).path(made.id)

@@ -415,7 +415,9 @@ def test_sets_are_copied_once(world: World, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def final(world: World) -> FinalBackups:
-    return FinalBackups(world.host, str(world.root / "apps"), world.sets.root)
+    config = world.root / "backup.yaml"
+    config.write_text(f"directory: {world.sets.root}\n")
+    return FinalBackups(world.host, str(world.root / "apps"), str(config))
 
 
 def made(world: World) -> Manifest:
@@ -430,6 +432,14 @@ def test_the_last_set_of_an_app_has_all_of_its_volumes(world: World) -> None:
     world.fails = "dump"
     with pytest.raises(ServerkitError, match="Nothing was deleted"):
         final(world).of_app("blog", 7)
+
+
+def test_nothing_is_deleted_when_it_is_not_known_where_sets_go(world: World) -> None:
+    last = final(world)
+    (world.root / "backup.yaml").write_text("directory: [1]\n")
+    with pytest.raises(ServerkitError, match=r"directory is not of the type str.*Nothing was deleted"):
+        last.of_app("blog", 7)
+    assert not world.sets.list()
 
 
 def test_the_last_set_of_a_database_has_it_though_it_is_unlinked(world: World) -> None:
