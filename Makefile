@@ -41,7 +41,7 @@ demo-destroy: venv tree ## Remove what `make demo` made
 ## --- gates
 
 .PHONY: test check lint types sanity units molecule integration
-test: ## Everything: lint, types, units, integration, sanity, molecule; ends with a table
+test: ## Everything: lint, types, units, integration, molecule, sanity; ends with a table
 	@$(GATES) test
 
 check: ## What to run before each commit: lint, types, units

@@ -36,6 +36,11 @@ def mark(prefix: str) -> None:
     _thread.prefix = prefix
 
 
+def marked() -> bool:
+    """Whether this thread's lines start with a word."""
+    return bool(getattr(_thread, "prefix", ""))
+
+
 def say(text: str) -> None:
     prefix = getattr(_thread, "prefix", "")
     print("\n".join(f"{prefix}{line}" for line in text.split("\n")) if prefix else text, flush=True)

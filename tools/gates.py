@@ -13,6 +13,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+import threading
 import time
 import xml.etree.ElementTree as ET
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -301,6 +302,18 @@ def _sanity(name: str, arguments: Sequence[str]) -> Result:
 # --- molecule --------------------------------------------------------------------------------------------------------
 
 
+_taking = threading.Lock()
+_taken: set[str] = set()
+
+
+def _take(scenario: str) -> bool:
+    """Whether no lane has begun this scenario; from now on one has."""
+    with _taking:
+        new = scenario not in _taken
+        _taken.add(scenario)
+    return new
+
+
 def molecule(only: Sequence[str] = ()) -> Iterator[Result]:
     venv = dev.ensure_venv("main")
     dev.ensure_tree()
@@ -316,7 +329,9 @@ def molecule(only: Sequence[str] = ()) -> Iterator[Result]:
         yield from unprepared
         yield Result("molecule", 0, failed=len(scenarios), note="not run: no test hosts")
         return
-    for name in scenarios:
+    for name in filter(_take, scenarios):
+        if console.marked():
+            console.mark(f"{name}: ")
         yield tool(venv, f"molecule, {name}", ["molecule", "test", "--scenario-name", name])
 
 
@@ -377,9 +392,9 @@ GATES: dict[str, Callable[[Sequence[str]], Iterator[Result]]] = {
     "molecule": molecule,
     "tidy": lambda _arguments: tidy(),
 }
-# Molecule mostly waits, for servers and for health, and takes longest: everything that computes goes on beside it.
-SIDE_BY_SIDE = (("units", "integration", "sanity"), ("molecule",))
-TEST = ("lint", "types", *itertools.chain(*SIDE_BY_SIDE), "tidy")
+# Lanes: much in them waits, for servers and for health. Whichever is free takes the next scenario of Molecule.
+SIDE_BY_SIDE = (("units", "integration", "molecule"), ("molecule", "sanity"))
+TEST = ("lint", "types", "units", "integration", "molecule", "sanity", "tidy")
 
 
 def _steps(gates: Sequence[str]) -> Iterator[list[list[str]]]:
